@@ -1,0 +1,196 @@
+"""
+The settings of a process: what the environment and `.env` say, read here and nowhere else.
+
+A setting says how a worker runs (addresses, limits, folders). What a *session* is comes from bundles,
+presets and overrides, never from here.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ENVIRONMENT_FILE = ".env"
+"""Read from the working folder when present; the environment wins over it."""
+
+
+class SettingsError(Exception):
+    """A setting has a value that cannot be used; the text names the variable and what it takes."""
+
+
+def _named(name: str) -> AliasChoices:
+    """The variable's exact name, without our prefix: these are names that other tools set too."""
+    return AliasChoices(name)
+
+
+class Settings(BaseSettings):
+    """One process's settings. Secrets never show in `repr`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="AGENT_",
+        env_file=ENVIRONMENT_FILE,
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+        populate_by_name=True,
+        env_ignore_empty=False,
+    )
+
+    livekit_url: str | None = Field(None, validation_alias=_named("LIVEKIT_URL"))
+    """Address of the LiveKit server: ws://, wss://, http:// or https://."""
+    livekit_api_key: str | None = Field(None, validation_alias=_named("LIVEKIT_API_KEY"))
+    """API key of the LiveKit project."""
+    livekit_api_secret: SecretStr | None = Field(None, validation_alias=_named("LIVEKIT_API_SECRET"))
+    """API secret of the LiveKit project."""
+    redis_url: SecretStr | None = Field(None, validation_alias=_named("REDIS_URL"))
+    """Redis or Valkey: redis://, rediss:// or unix://. Unset: an embedded Valkey under AGENT_DATA."""
+    database_url: SecretStr | None = Field(None, validation_alias=_named("DATABASE_URL"))
+    """sqlite:////absolute/path, sqlite:///relative or postgresql://. Unset: SQLite under AGENT_DATA."""
+    openai_api_key: SecretStr | None = Field(None, validation_alias=_named("OPENAI_API_KEY"))
+    """Key of the provider openai."""
+    eleven_api_key: SecretStr | None = Field(None, validation_alias=_named("ELEVEN_API_KEY"))
+    """Key of the provider elevenlabs."""
+
+    name: str = "agent"
+    """The agent name that dispatches ask for; empty: automatic dispatch, every new room gets the agent."""
+    bundles: Path = Path("bundles")
+    """Folder of the YAML bundles."""
+    default_bundle: str | None = None
+    """Bundle of a call that names none and that no route matches; unset: the only startable one there is."""
+    data: Path = Path("var")
+    """Folder for compiled bundles, journals and the embedded services' data."""
+    http_port: int = Field(8081, ge=0, le=65535)
+    """Port of /livez, /readyz and /metrics; 0: any free port."""
+    modules: Annotated[tuple[str, ...], NoDecode] = ()
+    """Python modules, comma separated, that bundles may take tools and agent classes from."""
+    max_sessions: int | None = Field(None, ge=1)
+    """Most sessions at once on this worker; unset: 6 per core, from the benchmark of calls on 2 cores."""
+    drain_seconds: float = Field(60.0, ge=0)
+    """Longest time in seconds that sessions may go on after SIGTERM before they get their goodbye."""
+    store_budget_seconds: float = Field(1.0, gt=0, le=30)
+    """Time in seconds for everything asked of Redis and SQL at the start of a session."""
+    sweep_seconds: float = Field(10.0, gt=0)
+    """Time in seconds between two searches for sessions whose record is missing."""
+    turn_detector: Literal["vad"] = "vad"
+    """How the end of a user's turn is found; per worker, because weights load before jobs fork."""
+    log_format: Literal["text", "json"] | None = None
+    """Log lines as text or JSON; unset: text on a terminal, JSON elsewhere."""
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least level of a log line that is written."""
+    prewarm: Annotated[tuple[str, ...], NoDecode] = ()
+    """Providers to load before jobs fork; set by the worker from its bundles, not by people."""
+    worker_id: str | None = None
+    """This worker's own id; set by the worker for its job processes, not by people."""
+
+    @field_validator("modules", "prewarm", mode="before")
+    @classmethod
+    def _comma_separated(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator(
+        "livekit_url", "livekit_api_key", "livekit_api_secret", "redis_url", "database_url",
+        "openai_api_key", "eleven_api_key", "default_bundle", "max_sessions", "log_format", "worker_id",
+        mode="before",
+    )  # fmt: skip
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @property
+    def journals(self) -> Path:
+        """Folder of the journals of live and unfinished sessions."""
+        return self.data / "journals"
+
+    @property
+    def compiled(self) -> Path:
+        """Folder of the compiled bundles that jobs read."""
+        return self.data / "compiled"
+
+    @property
+    def session_cap(self) -> int:
+        """Most sessions at once: AGENT_MAX_SESSIONS, else 6 per core."""
+        return self.max_sessions or 6 * (os.cpu_count() or 1)
+
+    def database(self) -> str:
+        """The SQLAlchemy URL; without DATABASE_URL the embedded SQLite file under AGENT_DATA."""
+        if self.database_url is None:
+            return f"sqlite:///{(self.data / 'agent.db').absolute()}"
+        url = self.database_url.get_secret_value()
+        for scheme in ("postgresql://", "postgres://"):
+            if url.startswith(scheme):
+                return "postgresql+psycopg://" + url.removeprefix(scheme)
+        return url
+
+    @property
+    def database_is_embedded(self) -> bool:
+        """Whether the database is the SQLite file under AGENT_DATA."""
+        return self.database_url is None
+
+    def require_livekit(self) -> tuple[str, str, str]:
+        """
+        URL, key and secret of the LiveKit server.
+
+        Raises:
+            SettingsError: One of them is not set; names the variables.
+        """
+        missing = [
+            name
+            for name, value in (
+                ("LIVEKIT_URL", self.livekit_url),
+                ("LIVEKIT_API_KEY", self.livekit_api_key),
+                ("LIVEKIT_API_SECRET", self.livekit_api_secret),
+            )
+            if not value
+        ]
+        if missing:
+            raise SettingsError(
+                f"{', '.join(missing)} not set; `agent dev` runs without, on a server of its own"
+            )
+        assert self.livekit_url is not None
+        assert self.livekit_api_key is not None
+        assert self.livekit_api_secret is not None
+        return self.livekit_url, self.livekit_api_key, self.livekit_api_secret.get_secret_value()
+
+
+def load(**overrides: Any) -> Settings:
+    """
+    The settings of this process.
+
+    Args:
+        overrides: Values by attribute name that win over the environment (embedded services use this).
+
+    Raises:
+        SettingsError: A variable has a value that cannot be used; one line, names the variable.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as exc:
+        problems = []
+        for error in exc.errors(include_url=False, include_input=False):
+            field = str(error["loc"][0]) if error["loc"] else "settings"
+            variable = field if field.isupper() else f"AGENT_{field.upper()}"
+            problems.append(f"{variable}: {error['msg'][:1].lower()}{error['msg'][1:]}")
+        raise SettingsError("; ".join(problems)) from None
+
+
+def pass_on(**values: str) -> None:
+    """Set environment variables for the processes that this one starts, unless somebody set them already."""
+    for name, value in values.items():
+        os.environ.setdefault(name, value)
+
+
+def environment() -> Mapping[str, str]:
+    """
+    The process's environment with what `.env` adds, for `${NAME}` in bundles and for providers' keys.
+
+    A bundle may name any variable (`api_key_env: ACME_OPENAI_KEY`), so this is the whole environment.
+    """
+    from dotenv import dotenv_values
+
+    values = {name: value for name, value in dotenv_values(ENVIRONMENT_FILE).items() if value is not None}
+    return {**values, **os.environ}

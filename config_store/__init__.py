@@ -1,0 +1,1 @@
+"""What a session is configured to be; knows no livekit."""
