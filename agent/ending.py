@@ -1,0 +1,79 @@
+"""The one end of a session: many causes, one reason, first come first served."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Final
+
+USER_LEFT: Final = "user_left"
+USER_ENDED: Final = "user_ended"
+IDLE: Final = "idle"
+MAX_DURATION: Final = "max_duration"
+NO_PARTICIPANT: Final = "no_participant"
+AGENT_ENDED: Final = "agent_ended"
+OPERATOR: Final = "operator"
+ROOM_DELETED: Final = "room_deleted"
+WORKER_DRAIN: Final = "worker_drain"
+PROVIDER_ERROR: Final = "provider_error"
+CONFIG_REFUSED: Final = "config_refused"
+LIVEKIT_LOST: Final = "livekit_lost"
+CRASHED: Final = "crashed"
+
+REASONS: Final = frozenset(
+    {
+        USER_LEFT, USER_ENDED, IDLE, MAX_DURATION, NO_PARTICIPANT, AGENT_ENDED, OPERATOR, ROOM_DELETED,
+        WORKER_DRAIN, PROVIDER_ERROR, CONFIG_REFUSED, LIVEKIT_LOST, CRASHED,
+    }
+)  # fmt: skip
+
+GOODBYE_REASONS: Final = frozenset({IDLE, MAX_DURATION, USER_ENDED, AGENT_ENDED, OPERATOR, WORKER_DRAIN})
+"""Ends at which somebody may still hear a goodbye; the agent's own end brings its own words."""
+
+DISCONNECT_REASONS: Final = {
+    # How this agent lost the room, by LiveKit's DisconnectReason.
+    "ROOM_DELETED": ROOM_DELETED,
+    "ROOM_CLOSED": ROOM_DELETED,
+    "PARTICIPANT_REMOVED": OPERATOR,
+    "SERVER_SHUTDOWN": LIVEKIT_LOST,
+    "SIGNAL_CLOSE": LIVEKIT_LOST,
+    "CONNECTION_TIMEOUT": LIVEKIT_LOST,
+    "MEDIA_FAILURE": LIVEKIT_LOST,
+    "JOIN_FAILURE": LIVEKIT_LOST,
+    "DUPLICATE_IDENTITY": OPERATOR,
+}
+
+
+@dataclass(frozen=True)
+class End:
+    """Why a session ended."""
+
+    reason: str
+    """One of REASONS."""
+    detail: str = ""
+    """What exactly, for people who operate; no words of the call."""
+
+
+class Ending:
+    """
+    Where all causes of an end meet. The first one wins, later ones change nothing.
+
+    Asking again is harmless, so a cause may be reported each time it is seen to hold.
+    """
+
+    def __init__(self) -> None:
+        self._end: asyncio.Future[End] = asyncio.get_running_loop().create_future()
+
+    def ask(self, reason: str, detail: str = "") -> bool:
+        """End the session for this reason. False: another cause came first."""
+        if self._end.done():
+            return False
+        self._end.set_result(End(reason, detail))
+        return True
+
+    @property
+    def asked(self) -> End | None:
+        """The end that was asked for, None while the session goes on."""
+        return self._end.result() if self._end.done() else None
+
+    async def wait(self) -> End:
+        """Wait until something ends the session."""
+        return await asyncio.shield(self._end)
