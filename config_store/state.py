@@ -1,0 +1,198 @@
+"""
+What is known of a live session by everybody: one hash in Redis, and who owns it.
+
+The hash is `session:{id}:state`, or `room:{room_name}:state` for a call whose dispatch named no session.
+Every script touches one key, so a cluster may hold a session's keys in several slots. Times in the hash are
+Redis TIME in milliseconds, so that workers with wrong clocks agree.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from redis.asyncio import Redis
+
+STATE_SECONDS = 6 * 3600
+"""Life of the hash without a write, in seconds; every write by the owner renews it."""
+TOMBSTONE_SECONDS = 24 * 3600
+"""How long an ended session stays ended, in seconds: longer than a LiveKit token lives by default (6 h)."""
+OVER_SECONDS = 60
+"""How long the end of a session without an id of its own is known, in seconds."""
+HEARTBEAT_SECONDS = 5.0
+"""A worker that has not beaten for this long, in seconds, is gone."""
+
+Answer = Literal["new", "resume", "held", "ended"]
+
+_CLAIM = """
+local s = redis.call('HMGET', KEYS[1], 'phase', 'owner_worker', 'owner_job', 'fence')
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local worker, job, pid, minted, steal, ttl = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+if s[1] == 'ended' then return {'ended', now} end
+if s[1] == 'over' then redis.call('DEL', KEYS[1]) s = {} end
+local answer = 'new'
+if s[1] then
+  answer = 'resume'
+  if s[3] ~= '' and s[3] ~= job and s[4] ~= steal then return {'held', now, s[2], s[4]} end
+else
+  redis.call('HSET', KEYS[1], 'session_id', minted, 'started_at', now, 'phase', 'claimed')
+end
+local fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
+local attempts = redis.call('HINCRBY', KEYS[1], 'attempts', 1)
+redis.call('HSET', KEYS[1], 'owner_worker', worker, 'owner_job', job, 'pid', pid)
+redis.call('EXPIRE', KEYS[1], ttl)
+return {answer, now, fence, attempts}
+"""
+
+# A write by an owner that was replaced is refused: the fence grew.
+_WRITE = """
+if redis.call('HGET', KEYS[1], 'fence') ~= ARGV[1] then return 0 end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local fields = {}
+for i = 3, #ARGV, 2 do
+  fields[#fields + 1] = ARGV[i]
+  fields[#fields + 1] = ARGV[i + 1] == '@now' and now or ARGV[i + 1]
+end
+redis.call('HSET', KEYS[1], unpack(fields))
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+
+_RELEASE = """
+if redis.call('HGET', KEYS[1], 'owner_job') ~= ARGV[1] then return 0 end
+redis.call('HSET', KEYS[1], 'owner_job', '', 'pid', '')
+return 1
+"""
+
+# An end that comes before any claim writes the tombstone too; with a fence, only its holder may end.
+_END = """
+local s = redis.call('HMGET', KEYS[1], 'phase', 'fence', 'session_id')
+if s[1] == 'ended' or s[1] == 'over' then return 0 end
+if ARGV[1] ~= '' and s[2] and s[2] ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'phase', ARGV[3], 'end_reason', ARGV[2], 'session_id', s[3] or ARGV[4])
+redis.call('EXPIRE', KEYS[1], ARGV[5])
+return 1
+"""
+
+
+def state_key(session_id: str | None, room_name: str) -> str:
+    """The key of a session's state: by its id, else by the name of its room."""
+    return f"session:{session_id}:state" if session_id else f"room:{room_name}:state"
+
+
+def commands_key(session_id: str) -> str:
+    """The stream of commands to a session."""
+    return f"session:{session_id}:commands"
+
+
+def heartbeat_key(worker: str) -> str:
+    """The key that exists while a worker beats."""
+    return f"worker:{worker}"
+
+
+def mint_session_id(job: str) -> str:
+    """An id for a session whose dispatch named none, from its first job's id, which LiveKit makes unique."""
+    return f"s-{job}"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the claim of a session answered."""
+
+    answer: Answer
+    session_id: str
+    """The session's id; for `held` and `ended` the one that was asked for."""
+    now_ms: int = 0
+    """Redis TIME at the claim, in milliseconds; 0 when the store was down."""
+    fence: int = 0
+    """Grows with each owner; 0 when the store was down and nothing is guarded."""
+    attempt: int = 1
+    owner_worker: str = ""
+    """For `held`: the worker that has it."""
+    state: dict[str, str] = field(default_factory=dict)
+    """For `resume`: the hash as it was found."""
+
+    @property
+    def guarded(self) -> bool:
+        """Whether the store answered, so that nobody else can have this session."""
+        return self.fence > 0
+
+
+class SessionState:
+    """The state of one session in Redis. Methods raise redis-py's errors when the store is away."""
+
+    def __init__(self, client: "Redis", key: str) -> None:
+        self._redis = client
+        self.key = key
+
+    async def _script(self, script: str, *arguments: str | int) -> Any:
+        return await cast(Any, self._redis.eval(script, 1, self.key, *[str(a) for a in arguments]))
+
+    async def claim(self, *, session_id: str, worker: str, job: str, pid: int) -> Claim:
+        """
+        Take the session for a job, or learn why not.
+
+        An owner whose worker no longer beats is replaced: the second call steals exactly the fence that was
+        seen, so of two that find the same dead owner one wins.
+
+        Args:
+            session_id: The dispatch's id, or a minted one that is used when the session is new.
+            worker: Id of the worker this job runs under.
+            job: LiveKit's job id.
+            pid: Process id of the job, for operators and tests on this machine.
+        """
+        steal = ""
+        for _ in range(2):
+            reply = await self._script(_CLAIM, worker, job, pid, session_id, steal, STATE_SECONDS)
+            answer = cast(Answer, _text(reply[0]))
+            now_ms = int(reply[1])
+            if answer in ("new", "resume"):
+                state = await self.read() if answer == "resume" else {}
+                return Claim(
+                    answer=answer,
+                    session_id=state.get("session_id", session_id),
+                    now_ms=now_ms,
+                    fence=int(reply[2]),
+                    attempt=int(reply[3]),
+                    state=state,
+                )
+            if answer == "ended":
+                return Claim("ended", session_id, now_ms)
+            owner = _text(reply[2])
+            if await self._redis.exists(heartbeat_key(owner)):
+                return Claim("held", session_id, now_ms, owner_worker=owner)
+            steal = _text(reply[3])
+        return Claim("held", session_id, now_ms)
+
+    async def read(self) -> dict[str, str]:
+        """The hash as text, empty when there is none."""
+        found = await cast(Any, self._redis.hgetall(self.key))
+        return {_text(name): _text(value) for name, value in found.items()}
+
+    async def write(self, fence: int, **fields: str | int) -> bool:
+        """Write fields while this fence holds; `@now` becomes Redis TIME. False: somebody replaced us."""
+        flat = [part for name, value in fields.items() for part in (name, value)]
+        return bool(await self._script(_WRITE, fence, STATE_SECONDS, *flat))
+
+    async def release(self, job: str) -> bool:
+        """Let a dead job's session be taken again. False: it was not that job's any more."""
+        return bool(await self._script(_RELEASE, job))
+
+    async def end(self, reason: str, *, session_id: str, fence: int | None, tombstone: bool) -> bool:
+        """
+        Mark the session ended.
+
+        Args:
+            reason: The end reason, kept in the tombstone.
+            session_id: The id kept in the tombstone when there was no state yet.
+            fence: Only while this fence holds; None: whoever owns it.
+            tombstone: Keep the ended session from coming back for 24 h. False: a call without a `session_id`,
+                whose room's next call is another one; its end is known for a minute, and stops nobody.
+        """
+        phase, seconds = ("ended", TOMBSTONE_SECONDS) if tombstone else ("over", OVER_SECONDS)
+        return bool(await self._script(_END, fence or "", reason, phase, session_id, seconds))
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
