@@ -1,0 +1,1 @@
+"""Agents as bundles describe them: personas, tools, and handing over."""

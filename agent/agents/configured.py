@@ -1,0 +1,77 @@
+"""An agent as a bundle describes it, in terms of livekit's Agent."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from livekit import rtc
+from livekit.agents import Agent, ModelSettings, llm
+
+from agent import library
+from agent.heard import Heard, Segment
+
+
+class ConfiguredAgent(Agent):
+    """
+    One persona. What it says passes through here, so that what was heard of it can be told.
+
+    Args:
+        name: The agent's name in the bundle; livekit's `id`.
+        models: The agent's own `stt`, `llm` and `tts`; what is missing is the session's.
+        entered: Awaited when the agent takes the floor.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        instructions: str,
+        tools: Sequence["llm.Tool | llm.Toolset"],
+        models: Mapping[str, Any],
+        heard: Heard,
+        entered: Callable[["ConfiguredAgent"], Awaitable[None]],
+        chat_ctx: llm.ChatContext | None = None,
+    ) -> None:
+        super().__init__(
+            id=name,
+            instructions=instructions,
+            tools=list(tools),
+            chat_ctx=chat_ctx,
+            **models,
+        )
+        self._heard = heard
+        self._entered = entered
+
+    async def on_enter(self) -> None:
+        """The agent takes the floor."""
+        await self._entered(self)
+
+    async def transcription_node(
+        self,
+        text: AsyncIterable[Any],
+        model_settings: ModelSettings,  # noqa: ARG002
+    ) -> AsyncIterator[Any]:
+        """Note the words that are planned to be said, as they come."""
+        speech_id = library.current_speech(self.session)
+        segment = self._heard.plan(speech_id, self.id) if speech_id else None
+        async for delta in text:
+            if segment is not None:
+                segment.text += str(delta)
+            yield delta
+
+    async def tts_node(
+        self, text: AsyncIterable[str], model_settings: ModelSettings
+    ) -> AsyncIterator[rtc.AudioFrame]:
+        """Note how much audio there is of them."""
+        speech_id = library.current_speech(self.session)
+        seconds, segment = 0.0, None
+        async for frame in Agent.default.tts_node(self, text, model_settings):
+            seconds += frame.duration
+            segment = segment or self._segment(speech_id)
+            if segment is not None:
+                segment.audio_seconds = seconds
+            yield frame
+        if (segment := segment or self._segment(speech_id)) is not None:
+            segment.complete = True
+
+    def _segment(self, speech_id: str | None) -> Segment | None:
+        return self._heard.latest(speech_id) if speech_id else None

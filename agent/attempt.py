@@ -1,0 +1,274 @@
+"""One attempt at a session: the claim, and what this process knows and writes about it."""
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import redis.asyncio
+from livekit.agents import JobContext
+from redis.exceptions import RedisError
+
+from agent import settings as process_settings
+from agent import stores
+from agent.ending import End
+from agent.settings import Settings
+from agent.signals import timestamp
+from agent.transcripts.journal import Journal
+from agent.transcripts.redaction import redactor
+from agent.transcripts.shipping import Shipper
+from config_store.dispatch import Dispatch, DispatchError, parse_dispatch
+from config_store.resolve import Resolved
+from config_store.state import Claim, SessionState, commands_key, mint_session_id, state_key
+
+RENEW_SECONDS = 600.0
+"""How often a live session renews the life of its keys in Redis."""
+CLOSE_SECONDS = 3.0
+"""Longest time in seconds for the journal's last write and its copy in Redis."""
+
+logger = logging.getLogger(__name__)
+
+
+class Attempt:
+    """
+    What one job process knows of its session.
+
+    Args:
+        settings: The worker's settings.
+        dispatch: What the dispatch said; empty when it could not be read.
+        refusal: Why the dispatch could not be read; None: it could.
+        claimed: The answer of the claim.
+        state: The session's state in Redis.
+        client: Redis, for as long as this attempt lives.
+        deadline: When the time for the stores at job start is over, on the event loop's time.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        ctx: JobContext,
+        *,
+        dispatch: Dispatch,
+        refusal: str | None,
+        claimed: Claim,
+        state: SessionState,
+        client: "redis.asyncio.Redis",
+        deadline: float,
+    ) -> None:
+        self.settings = settings
+        self.redis_url = redis_url_of(settings)
+        self.dispatch = dispatch
+        self.refusal = refusal
+        self.claimed = claimed
+        self.state = state
+        self.redis = client
+        self.deadline = deadline
+        self.session_id = claimed.session_id
+        self.answer = claimed.answer
+        self.number = claimed.attempt
+        self.user_id = dispatch.user_id
+        self.room_name: str = ctx.job.room.name
+        self.keys: Mapping[str, str] = process_settings.environment()
+        self.outcome: str = claimed.answer
+        self.log_fields: dict[str, Any] = {"session": self.session_id, "attempt": self.number}
+        self._resolved: Resolved | None = None
+        self._journal: Journal | None = None
+        self._ctx = ctx
+        self._renewing: asyncio.Task[None] | None = None
+        self._writes: set[asyncio.Task[Any]] = set()
+        ctx.log_context_fields = {**ctx.log_context_fields, **self.log_fields}
+
+    # ------------------------------------------------------------------ config
+
+    @property
+    def resolved(self) -> Resolved:
+        """The frozen config; set by `configured`."""
+        assert self._resolved is not None
+        return self._resolved
+
+    async def configured(self, resolved: Resolved) -> None:
+        """The config is known: journal it, and freeze it in the state for later attempts."""
+        self._resolved = resolved
+        self.user_id = resolved.user_id or self.user_id
+        self.log_fields |= {"bundle": resolved.bundle, "digest": resolved.digest[:15]}
+        self._ctx.log_context_fields = {**self._ctx.log_context_fields, **self.log_fields}
+        self._open_journal(resolved)
+        self._journal_config(resolved)
+        if self.answer == "new":
+            await self.write_state(
+                phase="configured",
+                config=resolved.to_json(),
+                bundle=resolved.bundle,
+                room=self.room_name,
+                user_id=self.user_id or "",
+            )
+
+    def applied(self) -> dict[str, Any]:
+        """What the client is told of the config."""
+        return {
+            "digest": self.resolved.digest,
+            "bundle": self.resolved.bundle,
+            "verdicts": [verdict.as_dict() for verdict in self.resolved.verdicts],
+        }
+
+    # ------------------------------------------------------------------ journal
+
+    @property
+    def journal(self) -> Journal:
+        """This attempt's journal."""
+        if self._journal is None:
+            self._open_journal(None)
+        assert self._journal is not None
+        return self._journal
+
+    def _open_journal(self, resolved: Resolved | None) -> None:
+        """Opened once the redaction rules are known; a refused session has none and no words either."""
+        if self._journal is not None:
+            return
+        rules = resolved.config.transcript.redact if resolved else ()
+        self._journal = Journal(
+            self.settings.journals,
+            self.session_id,
+            self.number,
+            redact=redactor([rule if isinstance(rule, str) else rule.model_dump() for rule in rules]),
+            secrets=_secrets(self.settings),
+            shipper=Shipper(self.redis_url, self.session_id) if self.claimed.guarded else None,
+        )
+        job = self._ctx.job
+        self._journal.append(
+            "start",
+            session_id=self.session_id,
+            room={"name": self.room_name, "sid": job.room.sid},
+            job_id=job.id,
+            worker_id=self._ctx.worker_id,
+            organization=self.dispatch.organization,
+            user_id=self.user_id,
+            metadata=dict(self.dispatch.metadata),
+            started_at=timestamp(),
+        )
+
+    def _journal_config(self, resolved: Resolved) -> None:
+        self.journal.append(
+            "start",
+            session_id=self.session_id,
+            organization=resolved.organization,
+            user_id=self.user_id,
+            bundle=resolved.bundle,
+            preset=resolved.preset,
+            digest=resolved.digest,
+            origins=dict(resolved.origins),
+            verdicts=[verdict.as_dict() for verdict in resolved.verdicts],
+            metadata=dict(resolved.metadata),
+            initial_agent=resolved.config.initial_agent,
+            keep_days=resolved.config.transcript.keep_days,
+        )
+
+    def journal_participant(self, identity: str, kind: str, change: str) -> None:
+        """Somebody came or went."""
+        self.journal.append("participant", identity=identity, kind=kind, change=change)
+
+    def live(self) -> None:
+        """The user is here for the first time: maximum duration and idle count from now."""
+        self.journal.append("live")
+        self._background(self.write_state(phase="live", live_at="@now"))
+        self._renewing = asyncio.create_task(self._renew(), name="renew")
+
+    # ------------------------------------------------------------------ state
+
+    async def write_state(self, **fields: str | int) -> None:
+        """Write to the session's state; a store in trouble does not hold up the call."""
+        if not self.claimed.guarded:
+            return
+        try:
+            if not await self.state.write(self.claimed.fence, **fields):
+                logger.error("this attempt was replaced; it leaves at once", extra=self.log_fields)
+                os._exit(1)  # the session belongs to another process: nothing of ours may be heard or written
+        except (RedisError, OSError) as exc:
+            logger.warning("the state could not be written: %s", type(exc).__name__, extra=self.log_fields)
+
+    def remember_command(self, command_id: str) -> None:
+        """This command was applied; a later attempt does not apply it again."""
+        self._background(self.write_state(command=command_id))
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            await self.write_state(renewed="@now")
+
+    # ------------------------------------------------------------------ the end
+
+    async def end(self, end: End) -> None:
+        """Journal the end, mark the session ended, forget its keys; the journal first, it is the truth."""
+        self.outcome = end.reason
+        self.journal.append("end", reason=end.reason, detail=end.detail)
+        await asyncio.to_thread(self.journal.flush, CLOSE_SECONDS)
+        if not self.claimed.guarded:
+            return
+        with contextlib.suppress(RedisError, OSError):
+            await self.state.end(
+                end.reason,
+                session_id=self.session_id,
+                fence=self.claimed.fence,
+                tombstone=self.dispatch.session_id is not None,
+            )
+            await self.redis.delete(f"session:{self.session_id}:config", commands_key(self.session_id))
+
+    async def close(self) -> None:
+        """Let go of everything this process holds."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+        if self._writes:
+            await asyncio.wait(self._writes, timeout=1.0)
+        if self._journal is not None:
+            await asyncio.to_thread(self._journal.close, CLOSE_SECONDS)
+        with contextlib.suppress(RedisError, OSError):
+            await self.redis.aclose()
+
+    def _background(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._writes.add(task)
+        task.add_done_callback(self._writes.discard)
+
+
+async def claim(settings: Settings, ctx: JobContext) -> Attempt:
+    """
+    Take the session for this job, before connecting.
+
+    A store in trouble does not stop the call: it then runs unguarded, which the transcript says.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + settings.store_budget_seconds
+    refusal = None
+    try:
+        dispatch = parse_dispatch(ctx.job.metadata)
+    except DispatchError as exc:
+        dispatch, refusal = Dispatch(), str(exc)
+    client = stores.open_redis(redis_url_of(settings), settings.store_budget_seconds)
+    state = SessionState(client, state_key(dispatch.session_id, ctx.job.room.name))
+    session_id = dispatch.session_id or mint_session_id(ctx.job.id)
+    try:
+        async with asyncio.timeout_at(deadline):
+            claimed = await state.claim(
+                session_id=session_id, worker=settings.worker_id or "", job=ctx.job.id, pid=os.getpid()
+            )
+    except (RedisError, OSError, TimeoutError) as exc:
+        logger.warning("the session runs unguarded: Redis failed at the claim: %s", type(exc).__name__)
+        claimed = Claim("new", session_id)
+    return Attempt(
+        settings, ctx, dispatch=dispatch, refusal=refusal, claimed=claimed, state=state, client=client,
+        deadline=deadline,
+    )  # fmt: skip
+
+
+def redis_url_of(settings: Settings) -> str:
+    """Redis; the worker sets it for its jobs, also for the embedded Valkey."""
+    assert settings.redis_url is not None
+    return settings.redis_url.get_secret_value()
+
+
+def _secrets(settings: Settings) -> list[str]:
+    """Values that must not turn up in a journal, wherever they come from."""
+    found = [settings.livekit_api_secret, settings.openai_api_key, settings.eleven_api_key]
+    return [secret.get_secret_value() for secret in found if secret is not None]

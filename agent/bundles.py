@@ -1,0 +1,116 @@
+"""The worker's bundles: compiled at start, again when a file changes, and what they need."""
+
+import logging
+from collections.abc import Mapping
+
+from agent import settings as process_settings
+from agent.providers import registry
+from agent.settings import Settings
+from config_store.compiled import CompiledBundles, Compiler, CompileReport
+from config_store.folder import BundleFolder
+from config_store.published import Publication
+
+logger = logging.getLogger(__name__)
+
+
+class NoBundleError(Exception):
+    """No session can start with what is in the bundles folder."""
+
+    def __init__(self, message: str, report: str) -> None:
+        super().__init__(message)
+        self.report = report
+
+
+class Bundles:
+    """The bundles of one worker. `AGENT_BUNDLES` is the folder; jobs read what this compiles from it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._environment: Mapping[str, str] = process_settings.environment()
+        self._compiler = Compiler(
+            BundleFolder(settings.bundles, None),
+            Publication(settings.compiled),
+            self._environment,
+            registry.catalog(settings, self._environment),
+        )
+        self._report: CompileReport | None = None
+
+    def compile(self) -> CompileReport:
+        """
+        Compile the whole folder.
+
+        Raises:
+            NoBundleError: Nothing in it can be started, and nothing was good before.
+        """
+        report = self._report = self._compiler.run()
+        _log(report)
+        if not report.startable:
+            where = self._settings.bundles
+            if report.folder_problem:
+                raise NoBundleError(
+                    f"{report.folder_problem}; set AGENT_BUNDLES to the folder of bundles", ""
+                )
+            raise NoBundleError(
+                f"no usable bundle in {where}; correct them, `agent bundles check` shows each mistake",
+                "\n".join(report.quarantined.values()),
+            )
+        return report
+
+    def usable(self) -> tuple[str, ...]:
+        """Names of the bundles that sessions can start with now."""
+        return self._report.startable if self._report else ()
+
+    def quarantined(self) -> tuple[str, ...]:
+        """Names of the bundles that are broken and not served."""
+        return tuple(self._report.quarantined) if self._report else ()
+
+    def providers(self) -> frozenset[str]:
+        """The providers that any of the bundles uses, to be loaded before jobs fork."""
+        names: set[str] = set()
+        published = CompiledBundles(self._settings.compiled)
+        for name in self.usable():
+            bundle = published.get(name)
+            if bundle is not None:
+                names |= _providers_in(bundle.document.get("models", {}))
+                for agent in bundle.document.get("agents", {}).values():
+                    names |= _providers_in((agent or {}).get("models", {}))
+        return frozenset(names)
+
+    async def watch(self) -> None:
+        """Compile what changes, until cancelled."""
+
+
+def check_folder(settings: Settings) -> tuple[int, tuple[str, ...]]:
+    """How many bundles are wrong, and the names of all, without serving anything."""
+    import tempfile
+    from pathlib import Path
+
+    environment = process_settings.environment()
+    with tempfile.TemporaryDirectory() as out:
+        report = Compiler(
+            BundleFolder(settings.bundles, None),
+            Publication(Path(out)),
+            environment,
+            registry.catalog(settings, environment),
+        ).run()
+    return len(report.quarantined), (*report.usable, *report.quarantined)
+
+
+def _providers_in(models: Mapping[str, object]) -> set[str]:
+    found: set[str] = set()
+    for model in models.values():
+        if isinstance(model, Mapping):
+            found |= {str(name) for key in ("provider", "plugin") if (name := model.get(key))}
+            fallback = model.get("fallback")
+            if isinstance(fallback, list):
+                found |= _providers_in(dict(enumerate(fallback)))  # type: ignore[arg-type]
+    return found
+
+
+def _log(report: CompileReport) -> None:
+    for name, text in report.quarantined.items():
+        logger.error("bundle %s is broken and not served:\n%s", name, text)
+    for name, text in report.served_last_good.items():
+        logger.error("bundle %s is broken; its last good version is served:\n%s", name, text)
+    if report.routes_problem:
+        logger.error("routes.yaml is broken:\n%s", report.routes_problem)

@@ -1,0 +1,33 @@
+"""`agent start`: the worker alone, against LIVEKIT_URL."""
+
+import asyncio
+import sys
+
+import typer
+
+from agent import settings as process_settings
+from agent.cli.output import FAILED, WRONG_USE, fail
+
+
+def start() -> None:
+    """
+    Run the worker against LIVEKIT_URL until SIGTERM or Ctrl-C, then drain.
+
+    Without REDIS_URL and DATABASE_URL an embedded Valkey and SQLite under AGENT_DATA are used.
+
+    Exit status: 0 after a drain, 1 when LiveKit is lost or something failed, 2 when a setting is wrong or no
+    bundle is usable.
+
+    Example: LIVEKIT_URL=ws://localhost:7880 LIVEKIT_API_KEY=devkey LIVEKIT_API_SECRET=secret agent start
+    """
+    from agent.serving import StartError, serve
+
+    settings = process_settings.load()
+    settings.require_livekit()
+    try:
+        status = asyncio.run(serve(settings))
+    except StartError as exc:
+        if exc.report:
+            sys.stderr.write(exc.report.rstrip() + "\n")
+        fail(str(exc), code=exc.code, exit=WRONG_USE if exc.is_wrong_use else FAILED)
+    raise typer.Exit(status)

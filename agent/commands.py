@@ -1,0 +1,82 @@
+"""Commands to a running session, from a stream in Redis that outlives outages and is read once."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from agent import stores
+from agent.ending import OPERATOR, REASONS, Ending
+from config_store.state import commands_key
+
+RETRY_SECONDS = 1.0
+"""Pause before the next try when Redis is away."""
+
+logger = logging.getLogger(__name__)
+
+
+class Commands:
+    """
+    Follows a session's command stream.
+
+    Args:
+        url: Redis.
+        session_id: The session.
+        since: Id of the last command that was applied; `0` for a session that begins, so that a command
+            sent before the claim is applied too.
+        ending: Where `end` goes.
+        applied: Called with the id of each command that was applied.
+    """
+
+    def __init__(
+        self, url: str, session_id: str, *, since: str, ending: Ending, applied: Callable[[str], None]
+    ) -> None:
+        self._url = url
+        self._key = commands_key(session_id)
+        self._since = since
+        self._ending = ending
+        self._applied = applied
+        self._task = asyncio.create_task(self._follow(), name="commands")
+
+    async def stop(self) -> None:
+        """Follow no longer."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _follow(self) -> None:
+        client = stores.open_stream_reader(self._url, 2.0)
+        try:
+            while True:
+                try:
+                    found = await client.xread(
+                        {self._key: self._since}, block=int(stores.STREAM_BLOCK_SECONDS * 1000)
+                    )
+                except (RedisError, OSError):
+                    await asyncio.sleep(RETRY_SECONDS)
+                    continue
+                for _, messages in found:
+                    for message_id, fields in messages:
+                        self._since = stores.text(message_id)
+                        self._apply({stores.text(k): stores.text(v) for k, v in fields.items()})
+                        self._applied(self._since)
+        finally:
+            await client.aclose()
+
+    def _apply(self, fields: dict[str, Any]) -> None:
+        name = fields.get("command")
+        if name == "end":
+            reason = fields.get("reason") or OPERATOR
+            if reason in REASONS:
+                self._ending.ask(reason, "command")
+            else:
+                self._ending.ask(OPERATOR, f"command: {reason[:100]}")
+        else:
+            logger.warning("an unknown command was left alone", extra={"command": str(name)[:40]})
+
+
+def command_fields(name: str, **fields: Any) -> dict[str, str]:
+    """A command as the stream carries it."""
+    return {"command": name, **{k: v if isinstance(v, str) else json.dumps(v) for k, v in fields.items()}}

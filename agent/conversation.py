@@ -1,0 +1,488 @@
+"""
+The talk of one session: livekit's AgentSession with everything that is said, heard and done noted down.
+
+Handlers only note (journal, clock, signals) and return; nothing here decides when the session ends.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from livekit import rtc
+from livekit.agents import (
+    AgentSession,
+    AgentStateChangedEvent,
+    CloseEvent,
+    ConversationItemAddedEvent,
+    ErrorEvent,
+    JobContext,
+    SpeechCreatedEvent,
+    UserInputTranscribedEvent,
+    UserStateChangedEvent,
+    llm,
+)
+from livekit.agents.voice import SpeechHandle, room_io
+from livekit.agents.voice.agent_session import SessionConnectOptions
+
+from agent import library
+from agent.agents.configured import ConfiguredAgent
+from agent.agents.roster import Roster
+from agent.agents.tools import ToolWatch
+from agent.clock import Clock
+from agent.ending import AGENT_ENDED, PROVIDER_ERROR, Ending
+from agent.heard import Heard, Segment, heard_prefix, part_heard
+from agent.people import People
+from agent.providers import registry
+from agent.providers.turns import build_vad, turn_handling
+from agent.signals import Signals, timestamp
+from agent.timers import Timers
+from agent.transcripts.journal import Journal
+from config_store.schema import Generate, SessionConfig
+
+PROGRESS_SECONDS = 0.5
+"""How often an answer under way is journalled, so that a kill leaves the words heard up to then."""
+CLOSE_SECONDS = 3.0
+"""Longest time in seconds that livekit's own closing may take."""
+LATE_WORDS_SECONDS = 0.3
+"""How long closing waits for a last transcript; the library's default of 2 s delays every end."""
+CHAT_CHARACTERS = 4000
+"""Longest chat text that counts as a turn; longer ones are dropped."""
+CHAT_PER_10_SECONDS = 10
+"""Most chat texts within 10 s that count as turns."""
+
+logger = logging.getLogger(__name__)
+
+
+class Conversation:
+    """
+    One talk between a user and the agents of a bundle.
+
+    Args:
+        ctx: LiveKit's job, already connected to the room.
+        config: The session's config.
+        keys: The environment that providers' keys come from.
+        clock: The session's clock, on the event loop's time.
+        ending: Where the session's end is asked for.
+    """
+
+    def __init__(
+        self,
+        ctx: JobContext,
+        config: SessionConfig,
+        *,
+        keys: Mapping[str, str],
+        turn_detector: str,
+        journal: Journal,
+        clock: Clock,
+        timers: Timers,
+        people: People,
+        signals: Signals,
+        ending: Ending,
+    ) -> None:
+        self._ctx = ctx
+        self._config = config
+        self._keys = keys
+        self._turn_detector = turn_detector
+        self._journal = journal
+        self._clock = clock
+        self._timers = timers
+        self._people = people
+        self._signals = signals
+        self._ending = ending
+        self._loop = asyncio.get_running_loop()
+        self._heard = Heard()
+        self._greeted: set[str] = set()
+        self._chats: list[float] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._resuming = False
+        self._talking = False
+        self.agent_said_goodbye = False
+        """Whether an agent ended the call with words of its own."""
+        self._made: list[Any] = []
+        self._roster = Roster(
+            config,
+            models=self._agents_models,
+            heard=self._heard,
+            watch=ToolWatch(self._tool_begins, self._tool_ends),
+            stage=self,
+        )
+        self._session: AgentSession[None] = self._make_session()
+
+    # ------------------------------------------------------------------ making
+
+    def _models(self, agent: str | None, kinds: Collection[str]) -> dict[str, Any]:
+        """New model objects of these kinds, for one agent or for the session; remembered for closing."""
+        if self._config.modality_profile == "text_only":
+            kinds = [kind for kind in kinds if kind == "llm"]
+        build: dict[str, Callable[[SessionConfig, str | None, Mapping[str, str]], Any]] = {
+            "stt": registry.build_stt,
+            "llm": registry.build_llm,
+            "tts": registry.build_tts,
+            "realtime": registry.build_realtime,
+        }
+        made = {kind: build[kind](self._config, agent, self._keys) for kind in kinds}
+        made = {kind: model for kind, model in made.items() if model is not None}
+        self._made += made.values()
+        if "realtime" in made:
+            made["llm"] = made.pop("realtime")
+        return made
+
+    def _agents_models(self, agent: str) -> dict[str, Any]:
+        return self._models(agent, registry.own_kinds(self._config, agent))
+
+    def _make_session(self) -> AgentSession[None]:
+        text_only = self._config.modality_profile == "text_only"
+        session: AgentSession[None] = AgentSession(
+            **self._models(None, ("stt", "llm", "tts", "realtime")),
+            vad=None if text_only else build_vad(),
+            turn_handling=turn_handling(self._config, self._turn_detector),
+            user_away_timeout=None,  # our clock decides what a silence means
+            session_close_transcript_timeout=LATE_WORDS_SECONDS,
+            aec_warmup_duration=None,  # it makes the first 3 s of speech uninterruptible
+            conn_options=SessionConnectOptions(max_unrecoverable_errors=1),
+        )
+        session.on("user_state_changed", self._on_user_state)
+        session.on("agent_state_changed", self._on_agent_state)
+        session.on("user_input_transcribed", self._on_transcript)
+        session.on("conversation_item_added", self._on_item)
+        session.on("speech_created", self._on_speech)
+        session.on("session_usage_updated", self._on_usage)
+        session.on("error", self._on_error)
+        session.on("close", self._on_close)
+        return session
+
+    def _room_options(self) -> room_io.RoomOptions:
+        text_only = self._config.modality_profile == "text_only"
+        return room_io.RoomOptions(
+            audio_input=not text_only,
+            audio_output=not text_only,
+            text_output=self._config.captions or text_only,
+            text_input=room_io.TextInputOptions(text_input_cb=self._on_chat),
+            close_on_disconnect=False,  # a page refresh is not an end; the absence timer is ours
+        )
+
+    # ------------------------------------------------------------------ acting
+
+    async def start(self, agent: str, history: llm.ChatContext | None = None) -> None:
+        """Begin with this agent; with a history when a talk that was cut off goes on."""
+        self._resuming = history is not None
+        await self._session.start(
+            self._roster.agent(agent, history),
+            room=self._ctx.room,
+            room_options=self._room_options(),
+            session_host=False,  # it would serve prompt and history to every participant
+            record=False,
+        )
+        if (output := self._session.output.audio) is not None:
+            output.on("playback_started", lambda _: self._heard.playback_started(self._loop.time()))
+            output.on(
+                "playback_finished",
+                lambda event: self._heard.playback_finished(
+                    event.playback_position, interrupted=event.interrupted
+                ),
+            )
+        self._ctx.room.on("sip_dtmf_received", self._on_dtmf)
+        self._background(self._journal_progress())
+
+    def link(self, identity: str) -> None:
+        """Listen to this participant, and speak to them."""
+        self._session.room_io.set_participant(identity)
+
+    async def greet(self) -> None:
+        """The present agent's greeting, once the user can hear it."""
+        self._talking = True
+        agent = self._session.current_agent
+        if isinstance(agent, ConfiguredAgent) and not self._resuming:
+            await self._greet(agent, arriving=True)
+
+    async def resume(self, recovery: str | None, *, answer: bool) -> None:
+        """Go on after a crash: say the recovery words, then answer if the last word was the user's."""
+        self._talking = True
+        if recovery:
+            await self._finished(self._session.say(recovery))
+        if answer:
+            self._session.generate_reply()
+
+    def say(self, text: str) -> None:
+        """The present agent says this."""
+        self._session.say(text)
+
+    def tell_agent(self, text: str) -> None:
+        """The present agent's model is told something, and answers."""
+        self._session.generate_reply(instructions=text)
+
+    def hush(self) -> None:
+        """Stop speaking at once: nobody is there to hear it."""
+        for handle in [self._session.current_speech]:
+            if handle is not None:
+                handle.interrupt(force=True)
+
+    async def goodbye(self, text: str, seconds: float) -> None:
+        """Say last words and wait until they were heard, for at most this many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._session.interrupt(force=True)
+                await self._finished(self._session.say(text, allow_interruptions=False))
+        except (TimeoutError, RuntimeError) as exc:
+            logger.warning("the goodbye was cut short: %s", type(exc).__name__)
+            self.hush()
+
+    async def let_finish(self, seconds: float) -> None:
+        """Wait until what is being said was heard, for at most this many seconds."""
+        try:
+            async with asyncio.timeout(seconds):
+                while (speech := self._session.current_speech) is not None:
+                    await self._finished(speech)
+        except TimeoutError:
+            self.hush()
+
+    async def close(self) -> None:
+        """End livekit's session; bounded, because its closing can hang on a provider or an empty room."""
+        try:
+            await asyncio.wait_for(self._session.aclose(), CLOSE_SECONDS)
+        except TimeoutError:
+            logger.warning("livekit's session did not close within %g s", CLOSE_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+        self._commit_leftovers()
+        await registry.close(*self._made)
+
+    # ------------------------------------------------------------------ the agents' stage
+
+    async def entered(self, agent: ConfiguredAgent) -> None:
+        """An agent took the floor: greet when it came by handover; the first one waits for the user."""
+        self._signals.attributes(agent=agent.id)
+        if self._talking:
+            await self._greet(agent, arriving=False)
+
+    async def _greet(self, agent: ConfiguredAgent, *, arriving: bool) -> None:
+        greeting = self._config.agents[agent.id].greeting
+        first = agent.id not in self._greeted
+        self._greeted.add(agent.id)
+        if first and isinstance(greeting, Generate):
+            self._session.generate_reply(instructions=greeting.generate)
+        elif first and isinstance(greeting, str):
+            self._session.say(greeting)
+        elif not arriving:
+            self._session.generate_reply()
+
+    def history(self) -> llm.ChatContext:
+        """The conversation so far."""
+        return self._session.history
+
+    def end_call(self, speech: SpeechHandle) -> None:
+        """An agent ended the call with this speech."""
+        said = [item for item in library.speech_items(speech) if isinstance(item, llm.ChatMessage)]
+        self.agent_said_goodbye = any(item.role == "assistant" and item.text_content for item in said)
+        self._ending.ask(AGENT_ENDED)
+
+    def show_panel(self, panel: str) -> None:
+        """An agent shows a panel on the client."""
+        self._signals.attributes(panels=[panel])
+        self._signals.event("panel", panels=[panel])
+        self._journal.append("event", name="panel", detail=panel)
+
+    @property
+    def agent(self) -> str:
+        """The name of the present agent."""
+        return self._session.current_agent.id
+
+    # ------------------------------------------------------------------ noting
+
+    async def _tool_begins(self, call_id: str, name: str, arguments: dict[str, Any]) -> None:
+        self._clock.tool(self._loop.time(), call_id, working=True)
+        number = self._journal.append(
+            "tool_call", call_id=call_id, name=name, arguments=arguments, agent=self.agent
+        )
+        await self._journal.written(number)
+
+    def _tool_ends(self, call_id: str, output: str, status: str) -> None:
+        self._clock.tool(self._loop.time(), call_id, working=False)
+        self._timers.look()
+        self._journal.append("tool_result", call_id=call_id, output=output, status=status)
+
+    def _on_user_state(self, event: UserStateChangedEvent) -> None:
+        self._clock.voice(self._loop.time(), heard=event.new_state == "speaking")
+        self._timers.look()
+
+    def _on_agent_state(self, event: AgentStateChangedEvent) -> None:
+        self._clock.agent_speaking(self._loop.time(), speaking=event.new_state in ("speaking", "thinking"))
+        self._timers.look()
+
+    def _on_transcript(self, event: UserInputTranscribedEvent) -> None:
+        if event.transcript.strip():
+            self._user_acted(final=event.is_final)
+
+    def _on_dtmf(self, event: rtc.SipDTMF) -> None:
+        if event.participant is not None and event.participant.identity == self._people.user:
+            self._user_acted(final=True)
+
+    def _user_acted(self, *, final: bool) -> None:
+        self._clock.words(self._loop.time(), final=final)
+        self._roster.user_spoke()
+        self._timers.look()
+
+    async def _on_chat(self, session: AgentSession[Any], event: room_io.TextInputEvent) -> None:
+        """Text on `lk.chat` is a turn when it comes from the user, and nothing otherwise."""
+        now = self._loop.time()
+        self._chats = [at for at in self._chats if now - at < 10.0]
+        text = event.text.strip()
+        if event.participant is None or event.participant.identity != self._people.user or not text:
+            return
+        if len(text) > CHAT_CHARACTERS or len(self._chats) >= CHAT_PER_10_SECONDS:
+            logger.info("a chat text was dropped", extra={"characters": len(text)})
+            return
+        self._chats.append(now)
+        self._user_acted(final=True)
+        await session.interrupt()
+        session.generate_reply(user_input=text)
+
+    def _on_item(self, event: ConversationItemAddedEvent) -> None:
+        item = event.item
+        if isinstance(item, llm.AgentHandoff):
+            if item.old_agent_id:
+                self._journal.append("handoff", **{"from": item.old_agent_id, "to": item.new_agent_id})
+                self._signals.event("handoff", **{"from": item.old_agent_id, "to": item.new_agent_id})
+        elif isinstance(item, llm.ChatMessage):
+            if item.role == "user":
+                self._journal_user(item)
+            elif item.role == "assistant":
+                self._journal_agent(item)
+
+    def _journal_user(self, item: llm.ChatMessage) -> None:
+        started = item.metrics.get("started_speaking_at") or item.created_at
+        self._journal.append(
+            "user",
+            item_id=item.id,
+            identity=self._people.user,
+            text=item.text_content or "",
+            created_at=_moment(item.created_at),
+            started_at=_moment(started),
+            ended_at=_moment(item.metrics.get("stopped_speaking_at") or item.created_at),
+        )
+
+    def _journal_agent(self, item: llm.ChatMessage) -> None:
+        speech_id = library.current_speech(self._session)
+        segment = self._heard.of(speech_id) if speech_id else None
+        text = item.text_content or ""
+        if segment is None:
+            moment = _moment(item.created_at)
+            self._journal.append(
+                "agent", speech_id=item.id, item_id=item.id, agent=self.agent, text=text, final=True,
+                interrupted=item.interrupted, heard="part" if item.interrupted else "all",
+                created_at=moment, started_at=moment, ended_at=moment,
+            )  # fmt: skip
+            return
+        segment.item_id = item.id
+        segment.interrupted = item.interrupted
+        if not item.interrupted:
+            segment.text, segment.said = text, text
+        elif self._config.captions:
+            segment.said = text  # the captions' own account: the words that were in step with the audio
+        self._commit(segment)
+
+    def _commit(self, segment: Segment) -> None:
+        """Write a segment for good: what was heard of it, to the word."""
+        self._heard.forget(segment)
+        if segment.said is not None:
+            words = segment.said
+        else:
+            played = segment.played_seconds
+            words = (
+                segment.words(self._loop.time())
+                if played is None
+                else heard_prefix(segment.text, played, segment.audio_seconds)
+            )
+        part = "all" if not segment.interrupted and words else part_heard(words, segment.text)
+        self._append_agent(segment, words or segment.text, part, final=True)
+
+    def _append_agent(self, segment: Segment, text: str, part: str, *, final: bool) -> None:
+        started = segment.started_at or segment.created_at
+        self._journal.append(
+            "agent",
+            speech_id=segment.id,
+            item_id=segment.item_id,
+            agent=segment.agent,
+            text=text,
+            final=final,
+            interrupted=segment.interrupted or part != "all" if final else True,
+            heard=part,
+            created_at=timestamp(segment.created_at),
+            started_at=timestamp(started),
+            ended_at=timestamp(segment.ended_at) if segment.ended_at else timestamp(),
+        )
+
+    async def _journal_progress(self) -> None:
+        """An answer under way is in the journal within a second, whatever happens next."""
+        last = ""
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            segment = self._heard.playing()
+            if segment is None or not self._people.present:
+                continue
+            words = segment.words(self._loop.time())
+            if words and words != last:
+                last = words
+                self._append_agent(segment, words, "part", final=False)
+
+    def _on_speech(self, event: SpeechCreatedEvent) -> None:
+        handle = event.speech_handle
+        handle.add_done_callback(lambda _: self._speech_over(handle.id))
+
+    def _speech_over(self, speech_id: str) -> None:
+        """What was planned and never became an item was not heard, or only before a cut."""
+        while (segment := self._heard.of(speech_id)) is not None:
+            segment.interrupted = True
+            if segment.text.strip():
+                self._commit(segment)
+            else:
+                self._heard.forget(segment)
+
+    def _commit_leftovers(self) -> None:
+        for segment in list(self._heard.segments):
+            segment.interrupted = True
+            if segment.text.strip():
+                self._commit(segment)
+
+    def _on_usage(self, event: Any) -> None:
+        models = [_usage(usage.model_dump()) for usage in event.usage.model_usage]
+        self._journal.append("usage", models=models)
+
+    def _on_error(self, event: ErrorEvent) -> None:
+        error = event.error
+        source = str(getattr(error, "type", "session")).removesuffix("_error")
+        cause = getattr(error, "error", error)
+        self._journal.append("error", source=source, message=type(cause).__name__)
+        logger.warning(
+            "a provider failed", extra={"source": source, "error": type(cause).__name__,
+                                        "recoverable": getattr(error, "recoverable", None)},
+        )  # fmt: skip
+
+    def _on_close(self, event: CloseEvent) -> None:
+        if event.error is not None:
+            self._ending.ask(PROVIDER_ERROR, type(getattr(event.error, "error", event.error)).__name__)
+
+    # ------------------------------------------------------------------ small change
+
+    async def _finished(self, handle: Any) -> None:
+        await asyncio.shield(handle.wait_for_playout())
+
+    def _background(self, work: Awaitable[None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _moment(seconds: float) -> str:
+    """A wall-clock time of the library, as in our formats."""
+    return timestamp(datetime.fromtimestamp(seconds, UTC))
+
+
+def _usage(usage: dict[str, Any]) -> dict[str, Any]:
+    """A model's usage in the transcript's words, zeros left out."""
+    names = {"characters_count": "characters", "audio_duration": "audio_seconds"}
+    kind = str(usage.pop("type", "")).removesuffix("_usage")
+    counts = {names.get(name, name): value for name, value in usage.items() if value}
+    return {"kind": kind, **counts}

@@ -1,0 +1,65 @@
+"""What probes and operators ask the worker over HTTP: /livez, /readyz, /metrics."""
+
+from collections.abc import Callable, Sequence
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+
+class PortTakenError(Exception):
+    """Another program listens on the port; the text names the port and the setting."""
+
+
+class Health:
+    """
+    A small HTTP server of the worker.
+
+    Args:
+        port: Where to listen on all interfaces; 0: any free port.
+        unready: Says why the worker is not ready now, one line each; empty when it is.
+    """
+
+    def __init__(self, port: int, unready: Callable[[], Sequence[str]]) -> None:
+        self._unready = unready
+        self._wanted = port
+        self._runner: web.AppRunner | None = None
+        self.port = port
+        """The port it listens on, once started."""
+
+    async def start(self) -> None:
+        """
+        Listen.
+
+        Raises:
+            PortTakenError: Another program has the port.
+        """
+        app = web.Application()
+        app.router.add_get("/livez", self._live)
+        app.router.add_get("/readyz", self._ready)
+        app.router.add_get("/metrics", self._metrics)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, port=self._wanted)
+        try:
+            await site.start()
+        except OSError as exc:
+            await self._runner.cleanup()
+            raise PortTakenError(
+                f"port {self._wanted} cannot be used ({exc.strerror}); set AGENT_HTTP_PORT to another one"
+            ) from None
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _live(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        reasons = self._unready()
+        return web.Response(status=503 if reasons else 200, text="\n".join(reasons or ["ready"]) + "\n")
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

@@ -1,0 +1,58 @@
+"""One worker's sign of life in Redis, from a thread, so that a busy event loop does not look like a death."""
+
+import logging
+import threading
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from config_store.state import HEARTBEAT_SECONDS, heartbeat_key
+
+BEAT_SECONDS = 1.0
+"""Time between two beats."""
+
+logger = logging.getLogger(__name__)
+
+
+class Heartbeat:
+    """Beats from `start` to `stop`; a Redis that is away is tried again at the next beat."""
+
+    def __init__(self, url: str, worker: str) -> None:
+        self._client = redis.Redis.from_url(
+            url, socket_timeout=1.0, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0)
+        )
+        self._key = heartbeat_key(worker)
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self.is_beating = False
+        """Whether the last beat arrived."""
+
+    def start(self) -> None:
+        """Beat now and from now on."""
+        self._beat()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beat no more, and say so at once: what this worker had may be taken by others."""
+        self._over.set()
+        self._thread.join(3.0)
+        try:
+            self._client.delete(self._key)
+        except (redis.RedisError, OSError) as exc:
+            logger.info("the last heartbeat could not be withdrawn: %s", type(exc).__name__)
+        self._client.close()
+
+    def _run(self) -> None:
+        while not self._over.wait(BEAT_SECONDS):
+            self._beat()
+
+    def _beat(self) -> None:
+        try:
+            self._client.set(self._key, "1", px=int(HEARTBEAT_SECONDS * 1000))
+        except (redis.RedisError, OSError) as exc:
+            if self.is_beating:
+                logger.warning("Redis takes no heartbeat: %s", type(exc).__name__)
+            self.is_beating = False
+        else:
+            self.is_beating = True

@@ -1,0 +1,304 @@
+"""The story of one session, top to bottom: claim, configure, connect, talk, end."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable
+
+from livekit import rtc
+from livekit.agents import AutoSubscribe, JobContext
+
+from agent import library, room
+from agent.attempt import Attempt, claim
+from agent.clock import Clock, Due
+from agent.commands import Commands
+from agent.configuring import Refused, configure, limits_of
+from agent.conversation import Conversation
+from agent.ending import (
+    CONFIG_REFUSED,
+    DISCONNECT_REASONS,
+    GOODBYE_REASONS,
+    IDLE,
+    LIVEKIT_LOST,
+    MAX_DURATION,
+    NO_PARTICIPANT,
+    OPERATOR,
+    ROOM_DELETED,
+    USER_LEFT,
+    WORKER_DRAIN,
+    End,
+    Ending,
+)
+from agent.people import People
+from agent.settings import Settings
+from agent.signals import Signals
+from agent.taking_over import Past, past_of
+from agent.timers import Timers
+
+GOODBYE_SECONDS = 10.0
+"""Longest goodbye in seconds; a session is over at most this long after its end was due."""
+TELL_SECONDS = 1.0
+"""Longest wait in seconds for the client to be told of the end."""
+ROOM_WORD_SECONDS = 0.5
+"""How long after the library's word the room may still say why it was lost."""
+ARRIVAL_SECONDS = 5.0
+"""How long a refused or ended session waits for somebody to tell it to."""
+
+logger = logging.getLogger(__name__)
+
+
+async def run_session(settings: Settings, ctx: JobContext) -> None:
+    """
+    Serve one session in this job's process.
+
+    Everything that must survive is in the journal and in Redis before it is needed; the worker's parent
+    makes the record, and takes the session up again when this process dies.
+    """
+    ending = Ending()
+    drain = Drain(settings.drain_seconds, ending)
+    library.on_shutdown_request(ctx, lambda reason: _library_end(ending, reason))
+
+    attempt = await claim(settings, ctx)
+    try:
+        if attempt.answer == "held":
+            logger.info("superseded: another job has this session", extra=attempt.log_fields)
+        elif attempt.answer == "ended":
+            await _turn_away(attempt, ctx, "already_ended")
+        else:
+            await _serve(attempt, ctx, ending, drain)
+    finally:
+        await attempt.close()
+        ctx.shutdown(attempt.outcome)
+
+
+async def _serve(attempt: Attempt, ctx: JobContext, ending: Ending, drain: "Drain") -> None:
+    """Configure, connect, talk, end."""
+    try:
+        await configure(attempt, ctx)
+    except Refused as refusal:
+        logger.warning("refused: %s", refusal.reason, extra=attempt.log_fields)
+        attempt.journal.append("verdicts", verdicts=[verdict.as_dict() for verdict in refusal.verdicts])
+        await attempt.end(End(CONFIG_REFUSED, refusal.reason))
+        await _turn_away(attempt, ctx, CONFIG_REFUSED)
+        return
+    past = await past_of(attempt)
+
+    await ctx.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_ALL)
+    session = _Session(attempt, ctx, ending, past)
+    await session.begin()
+    drain.tell(session.drain_began)
+    end = await ending.wait()
+    await session.finish(end)
+
+
+class Drain:
+    """The parent's word that the worker drains: SIGUSR2 once when it begins, again when it is over."""
+
+    def __init__(self, seconds: float, ending: Ending) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._seconds = seconds
+        self._ending = ending
+        self._until: float | None = None
+        self._tell: Callable[[float], None] | None = None
+        self._loop.add_signal_handler(signal.SIGUSR2, self._signalled)
+
+    def tell(self, tell: Callable[[float], None]) -> None:
+        """Call this with the seconds left once the drain begins; now, if it has begun."""
+        self._tell = tell
+        if self._until is not None:
+            tell(max(0.0, self._until - self._loop.time()))
+
+    def _signalled(self) -> None:
+        if self._until is not None:
+            self._ending.ask(WORKER_DRAIN)
+            return
+        self._until = self._loop.time() + self._seconds
+        self._loop.call_at(self._until, self._ending.ask, WORKER_DRAIN)
+        if self._tell is not None:
+            self._tell(self._seconds)
+
+
+class _Session:
+    """The parts of a live session, tied together; no rules of its own."""
+
+    def __init__(self, attempt: Attempt, ctx: JobContext, ending: Ending, past: Past | None) -> None:
+        loop = asyncio.get_running_loop()
+        self._attempt = attempt
+        self._ctx = ctx
+        self._ending = ending
+        self._past = past
+        self._config = attempt.resolved.config
+        self._signals = Signals(ctx.room, attempt.session_id)
+        self._people = People(
+            user_id=attempt.user_id,
+            on_present=self._user_present,
+            on_absent=self._user_absent,
+            on_change=attempt.journal_participant,
+        )
+        self._clock = Clock(
+            limits_of(attempt, ctx),
+            loop.time(),
+            live_seconds=past.live_seconds if past else None,
+            idle_seconds=past.idle_seconds if past else 0.0,
+        )
+        self._timers = Timers(self._clock, self._when_due)
+        self._conversation = Conversation(
+            ctx,
+            self._config,
+            keys=attempt.keys,
+            turn_detector=attempt.settings.turn_detector,
+            journal=attempt.journal,
+            clock=self._clock,
+            timers=self._timers,
+            people=self._people,
+            signals=self._signals,
+            ending=ending,
+        )
+        self._commands = Commands(
+            attempt.redis_url,
+            attempt.session_id,
+            since=attempt.claimed.state.get("command", "0"),
+            ending=ending,
+            applied=attempt.remember_command,
+        )
+        self._greeting: asyncio.Task[None] | None = None
+
+    async def begin(self) -> None:
+        """Be in the room, ready to talk, and let the clock run."""
+        self._ctx.room.on("disconnected", lambda reason: self._ending.ask(*_room_end(reason)))
+        self._signals.attributes(state="starting", panels=list(self._config.enabled_panels))
+        first = (self._past.agent if self._past else None) or self._config.initial_agent
+        assert first is not None  # made explicit when the config was resolved
+        await self._conversation.start(first, self._past.history() if self._past else None)
+        self._people.watch(self._ctx.room)
+
+    # ------------------------------------------------------------------ the user comes and goes
+
+    def _user_present(self, identity: str) -> None:
+        first = self._clock.user_present(asyncio.get_running_loop().time())
+        self._timers.look()
+        self._conversation.link(identity)
+        self._signals.user_is(identity)
+        self._signals.attributes(state="live")
+        if first:
+            self._attempt.live()
+        self._signals.event("config_applied", **self._attempt.applied())
+        if self._past and self._greeting is None:
+            self._signals.event("resumed", attempt=self._attempt.number)
+            self._greeting = asyncio.create_task(
+                self._conversation.resume(self._config.recovery, answer=self._past.owes_answer)
+            )
+        elif self._greeting is None:
+            self._greeting = asyncio.create_task(self._conversation.greet())
+
+    def _user_absent(self, _identity: str, reason: str) -> None:
+        logger.info("the user left", extra={"reason": reason, **self._attempt.log_fields})
+        self._clock.user_absent(asyncio.get_running_loop().time())
+        self._timers.look()
+        self._conversation.hush()
+        self._signals.user_is(None)
+        self._signals.attributes(state="user_away")
+
+    def drain_began(self, seconds_left: float) -> None:
+        """The worker drains: the client may want to start anew elsewhere."""
+        self._signals.event("warning", kind="drain", seconds_left=round(seconds_left, 1))
+
+    # ------------------------------------------------------------------ time
+
+    def _when_due(self, due: Due) -> None:
+        config, journal = self._config, self._attempt.journal
+        match due.kind:
+            case "no_participant":
+                self._ending.ask(NO_PARTICIPANT)
+            case "user_left":
+                self._ending.ask(USER_LEFT)
+            case "idle":
+                self._ending.ask(IDLE)
+            case "max_duration":
+                self._ending.ask(MAX_DURATION)
+            case "idle_prompt":
+                prompt = config.idle_prompts[due.index]
+                journal.append("event", name="idle_prompt")
+                if config.idle_timeout_seconds is not None:
+                    left = max(0.0, config.idle_timeout_seconds - prompt.after_seconds)
+                    self._signals.event("warning", kind="idle", seconds_left=round(left, 1))
+                self._conversation.say(prompt.say)
+            case "max_warning":
+                warning = config.max_duration_warnings[due.index]
+                journal.append("event", name="max_duration_warning")
+                self._signals.event("warning", kind="max_duration", seconds_left=warning.before_seconds)
+                if warning.say:
+                    self._conversation.say(warning.say)
+                if warning.tell_agent:
+                    self._conversation.tell_agent(
+                        f"The call ends in {warning.before_seconds:g} seconds. Bring it to an end."
+                    )
+
+    # ------------------------------------------------------------------ the one end
+
+    async def finish(self, end: End) -> None:
+        """Goodbye, journal, client, room, in this order, each bounded."""
+        await self._timers.stop()
+        await self._commands.stop()
+        self._signals.attributes(state="ending")
+        if self._greeting is not None:
+            self._greeting.cancel()
+        if self._people.present and end.reason in GOODBYE_REASONS and self._ctx.room.isconnected():
+            await self._goodbye()
+        await self._conversation.close()
+        await self._attempt.end(end)
+        self._signals.event("ended", reason=end.reason)
+        await self._signals.flush(TELL_SECONDS)
+        await self._signals.close()
+        if self._config.delete_room_on_end and end.reason != ROOM_DELETED:
+            await room.close_room(self._ctx.api, self._ctx.job.room.name)
+
+    async def _goodbye(self) -> None:
+        """The bundle's last words; an agent that ended the call with words of its own has said them."""
+        if self._config.goodbye and not self._conversation.agent_said_goodbye:
+            await self._conversation.goodbye(self._config.goodbye, GOODBYE_SECONDS)
+
+
+async def _turn_away(attempt: Attempt, ctx: JobContext, reason: str) -> None:
+    """Say why there is no session, and close the room so that nobody sits in it alone."""
+    await ctx.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE)
+    signals = Signals(ctx.room, attempt.session_id)
+    arrived = asyncio.Event()
+
+    def present(identity: str) -> None:
+        signals.user_is(identity)
+        signals.event("ended", reason=reason)
+        arrived.set()
+
+    people = People(
+        user_id=attempt.user_id,
+        on_present=present,
+        on_absent=lambda *_: None,
+        on_change=lambda *_: None,
+    )
+    signals.attributes(state="ending")
+    people.watch(ctx.room)
+    try:
+        await asyncio.wait_for(arrived.wait(), ARRIVAL_SECONDS)
+    except TimeoutError:
+        logger.info("nobody came to be told", extra=attempt.log_fields)
+    await signals.flush(TELL_SECONDS)
+    await signals.close()
+    await room.close_room(ctx.api, ctx.job.room.name)
+
+
+def _room_end(reason: int) -> tuple[str, str]:
+    """Why the room was lost, in the words of our end reasons."""
+    name = rtc.DisconnectReason.Name(rtc.DisconnectReason.ValueType(reason))
+    return DISCONNECT_REASONS.get(name, LIVEKIT_LOST), name.lower()
+
+
+def _library_end(ending: Ending, reason: str) -> None:
+    """
+    The library ends this job. What happened to the room says more, and may come a moment later.
+
+    A deleted room and a deleted dispatch look the same from here (livekit-server sends a job termination for
+    both), so the room's own word is waited for.
+    """
+    if reason != "room disconnected":
+        asyncio.get_running_loop().call_later(ROOM_WORD_SECONDS, ending.ask, OPERATOR, reason)

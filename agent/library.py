@@ -1,0 +1,111 @@
+"""
+All uses of livekit-agents' private parts, in one place, and a check that the installed version has them.
+
+livekit-agents is pinned exactly because of this module. Each function says what the library lacks in public.
+"""
+
+import asyncio
+import contextlib
+import inspect
+import os
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from livekit.agents import AgentServer, AgentSession, JobContext, llm
+from livekit.agents.ipc import job_proc_lazy_main, proc_pool
+from livekit.agents.ipc.job_executor import JobExecutor
+from livekit.agents.voice import agent_activity
+
+
+def missing_parts() -> list[str]:
+    """What the installed livekit-agents lacks of what this module uses; empty when all is there."""
+    wanted: list[tuple[str, bool]] = [
+        ("ipc.job_proc_lazy_main._JobProc._start_job", hasattr(job_proc_lazy_main._JobProc, "_start_job")),
+        ("ipc.proc_pool.ProcPool.get_by_job_id", hasattr(proc_pool.ProcPool, "get_by_job_id")),
+        ("voice.agent_activity._SpeechHandleContextVar", hasattr(agent_activity, "_SpeechHandleContextVar")),
+    ]
+    server = AgentServer()
+    wanted += [
+        (f"AgentServer.{name}", hasattr(server, name) or hasattr(AgentServer, name))
+        for name in ("_connecting", "_connection_failed", "_update_worker_status")
+    ]
+    return [name for name, present in wanted if not present]
+
+
+def on_shutdown_request(ctx: JobContext, callback: Callable[[str], None]) -> None:
+    """
+    Call back when the library has decided that this job ends: room lost, dispatch deleted, worker closing.
+
+    The public shutdown callbacks run only after the entrypoint has returned or 15 s have passed; our
+    entrypoint is the whole session, so it has to hear of it at once. The future is reached through the
+    closure that `JobContext` was given (livekit-agents 1.8.9, ipc/job_proc_lazy_main.py, `_on_ctx_shutdown`).
+    """
+    owner = inspect.getclosurevars(ctx._on_shutdown).nonlocals["self"]
+    future: asyncio.Future[Any] = owner._shutdown_fut
+    future.add_done_callback(
+        lambda done: None if done.cancelled() else callback(str(getattr(done.result(), "reason", "")))
+    )
+
+
+def on_process_closed(server: AgentServer, callback: Callable[[JobExecutor], None]) -> None:
+    """
+    Call back in the parent when a job process is gone, however it ended; within about 20 ms of a SIGKILL.
+
+    The pool exists only once `run()` has begun, so register from the `worker_started` event.
+    """
+    server._proc_pool.on("process_closed", callback)
+
+
+def job_process_id(executor: JobExecutor) -> int | None:
+    """The process id of a job's process; None once it is gone."""
+    pid = getattr(executor, "pid", None)
+    return pid if isinstance(pid, int) else None
+
+
+def tell_job(pid: int) -> None:
+    """
+    Tell a job's process of the drain: the first time that it began, the second time that it is over.
+
+    A signal, because it reaches the process whatever Redis does, and because the library's own message to a
+    job (`ShutdownRequest`) ends it without a chance to say goodbye.
+    """
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGUSR2)
+
+
+def running_processes(server: AgentServer) -> list[JobExecutor]:
+    """The processes that serve a job now."""
+    return [executor for executor in server._proc_pool.processes if executor.running_job]
+
+
+def is_registered(server: AgentServer) -> bool:
+    """Whether LiveKit knows this worker now; the library's own health answers 200 while it does not."""
+    return server.id != "unregistered" and not server._connecting and not server._connection_failed
+
+
+def connection_failed(server: AgentServer) -> bool:
+    """Whether the library has given up on reaching LiveKit."""
+    return bool(server._connection_failed)
+
+
+async def announce_full(server: AgentServer) -> None:
+    """Tell LiveKit to send no more jobs, without waiting for those that run."""
+    server._draining = True
+    await server._update_worker_status()
+
+
+def current_speech(session: AgentSession[Any]) -> str | None:
+    """
+    The id of the speech that the running task belongs to; None outside of one.
+
+    A node (`tts_node`, `transcription_node`) is not told which speech it serves; `session.current_speech` is
+    the one being *played*, which may be an earlier one.
+    """
+    handle = agent_activity._SpeechHandleContextVar.get(None) or session.current_speech
+    return handle.id if handle is not None else None
+
+
+def speech_items(handle: Any) -> list[llm.ChatItem]:
+    """What a speech has added to the conversation so far."""
+    return list(handle.chat_items)

@@ -1,0 +1,169 @@
+"""
+Dead jobs: the parent hears of a job process that is gone and brings the session back, or closes it.
+
+A crash is a process that is gone while the journal has no `end`. Exit codes say nothing: livekit reports
+success for an entrypoint that raised.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from livekit import api
+from redis.exceptions import RedisError
+
+from agent import room
+from agent.ending import CRASHED
+from agent.settings import Settings
+from agent.transcripts.fold import end_of
+from agent.transcripts.journal import read_journals
+from config_store.dispatch import Dispatch, DispatchError, parse_dispatch
+from config_store.resolve import Resolved
+from config_store.state import SessionState, mint_session_id, state_key
+
+MOST_RECOVERIES = 2
+"""How often a session is brought back; a third crash ends it."""
+TAKE_SECONDS = 3.0
+"""How long a worker has to take a session that was dispatched again."""
+LOOK_SECONDS = 0.05
+"""Time between two looks at whether somebody took it, or whether the user is there."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DeadJob:
+    """A job whose process is gone."""
+
+    job_id: str
+    room: str
+    identity: str
+    """The participant it was, which LiveKit shows for about 20 s more."""
+    agent_name: str
+    metadata: str
+
+
+class Recovery:
+    """
+    Judges jobs that are gone.
+
+    Args:
+        settings: The worker's settings.
+        client: Redis.
+        lkapi: LiveKit's server API.
+        finalize: Makes a session's record, in a thread.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        client: Any,
+        lkapi: api.LiveKitAPI,
+        finalize: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._settings = settings
+        self._redis = client
+        self._api = lkapi
+        self._finalize = finalize
+        self.recovering: set[str] = set()
+        """Sessions that are being brought back now, so that nobody makes their record."""
+
+    async def judge(self, job: DeadJob) -> None:
+        """Make the record of a session that ended, bring back one that crashed."""
+        dispatch = _dispatch_of(job)
+        state = SessionState(self._redis, state_key(dispatch.session_id, job.room))
+        try:
+            found = await state.read()
+        except (RedisError, OSError) as exc:
+            logger.warning("a job is gone and Redis is away: %s; the sweep looks again", type(exc).__name__)
+            found = {}
+        session_id = found.get("session_id") or dispatch.session_id or mint_session_id(job.job_id)
+        if found.get("owner_job") != job.job_id:
+            # Over, or taken by another job meanwhile, or never claimed: only a record may be due.
+            if found.get("phase") in (None, "ended", "over"):
+                await self._finalize(session_id)
+            return
+        if end_of(await asyncio.to_thread(read_journals, self._settings.journals, session_id)):
+            await state.end("", session_id=session_id, fence=None, tombstone=dispatch.session_id is not None)
+            await self._finalize(session_id)
+            return
+        logger.warning("a job crashed", extra={"session": session_id, "job": job.job_id})
+        self.recovering.add(session_id)
+        try:
+            await self._bring_back(job, state, found, session_id, dispatch)
+        finally:
+            self.recovering.discard(session_id)
+
+    async def _bring_back(
+        self, job: DeadJob, state: SessionState, found: dict[str, str], session_id: str, dispatch: Dispatch
+    ) -> None:
+        await state.release(job.job_id)
+        await room.remove_participant(self._api, job.room, job.identity)
+        if int(found.get("attempts", "1")) <= MOST_RECOVERIES and _may_resume(found):
+            if not await self._user_is_there(job, found):
+                await self._give_up(job, state, session_id, dispatch, "the user did not come back")
+                return
+            for _ in range(2):
+                await room.dispatch(self._api, job.room, job.agent_name, job.metadata)
+                if await self._taken(state):
+                    return
+            await self._give_up(job, state, session_id, dispatch, "no worker took it")
+            return
+        await self._give_up(job, state, session_id, dispatch, "it crashed too often or is not to be resumed")
+
+    async def _user_is_there(self, job: DeadJob, found: dict[str, str]) -> bool:
+        """Whether somebody waits for the agent; a user who is away has the grace to come back."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _grace(found)
+        while True:
+            try:
+                if await room.people_in(self._api, job.room):
+                    return True
+            except (api.TwirpError, OSError) as exc:
+                logger.warning("LiveKit could not be asked who is in the room: %s", type(exc).__name__)
+            if loop.time() >= until:
+                return False
+            await asyncio.sleep(min(1.0, LOOK_SECONDS * 10))
+
+    async def _taken(self, state: SessionState) -> bool:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + TAKE_SECONDS
+        while loop.time() < until:
+            found = await state.read()
+            if found.get("owner_job") or found.get("phase") == "ended":
+                return True
+            await asyncio.sleep(LOOK_SECONDS)
+        return False
+
+    async def _give_up(
+        self, job: DeadJob, state: SessionState, session_id: str, dispatch: Dispatch, why: str
+    ) -> None:
+        """End it as crashed, and close the room so that nobody sits before a mute agent."""
+        logger.warning("a crashed session is not brought back: %s", why, extra={"session": session_id})
+        await state.end(CRASHED, session_id=session_id, fence=None, tombstone=dispatch.session_id is not None)
+        await room.close_room(self._api, job.room)
+        await self._finalize(session_id)
+
+
+def _dispatch_of(job: DeadJob) -> Dispatch:
+    try:
+        return parse_dispatch(job.metadata)
+    except DispatchError:
+        return Dispatch()
+
+
+def _config(found: dict[str, str]) -> Resolved | None:
+    return Resolved.from_json(found["config"]) if found.get("config") else None
+
+
+def _may_resume(found: dict[str, str]) -> bool:
+    config = _config(found)
+    return config is None or config.config.on_crash == "resume"
+
+
+def _grace(found: dict[str, str]) -> float:
+    config = _config(found)
+    return config.config.rejoin_grace_seconds if config is not None else 0.0

@@ -1,0 +1,44 @@
+"""What is done to a LiveKit room from outside: closing it, removing a dead agent, dispatching again."""
+
+import logging
+
+from livekit import api
+
+logger = logging.getLogger(__name__)
+
+
+async def close_room(lkapi: api.LiveKitAPI, name: str) -> None:
+    """Delete the room; everybody in it is disconnected. A room that is gone already is fine."""
+    try:
+        await lkapi.room.delete_room(api.DeleteRoomRequest(room=name))
+    except api.TwirpError as exc:
+        if exc.code != "not_found":
+            logger.warning("the room could not be deleted: %s", exc.code)
+
+
+async def remove_participant(lkapi: api.LiveKitAPI, room: str, identity: str) -> None:
+    """Remove a participant; LiveKit itself notices a dead one only after about 20 s."""
+    try:
+        await lkapi.room.remove_participant(api.RoomParticipantIdentity(room=room, identity=identity))
+    except api.TwirpError as exc:
+        if exc.code != "not_found":
+            logger.warning("a participant could not be removed: %s", exc.code)
+
+
+async def people_in(lkapi: api.LiveKitAPI, room: str) -> list[str]:
+    """Identities of the standard and SIP participants in the room; empty when there is no room."""
+    try:
+        found = await lkapi.room.list_participants(api.ListParticipantsRequest(room=room))
+    except api.TwirpError as exc:
+        if exc.code == "not_found":
+            return []
+        raise
+    kinds = (api.ParticipantInfo.Kind.STANDARD, api.ParticipantInfo.Kind.SIP)
+    return [p.identity for p in found.participants if p.kind in kinds]
+
+
+async def dispatch(lkapi: api.LiveKitAPI, room: str, agent_name: str, metadata: str) -> None:
+    """Ask LiveKit for an agent in this room; it answers OK also when no worker takes the job."""
+    await lkapi.agent_dispatch.create_dispatch(
+        api.CreateAgentDispatchRequest(agent_name=agent_name, room=room, metadata=metadata)
+    )

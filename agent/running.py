@@ -1,0 +1,114 @@
+"""Sessions that run: what is known of them from outside, and how to end one."""
+
+import asyncio
+import contextlib
+from typing import Any
+
+from agent import stores
+from agent.commands import command_fields
+from agent.settings import Settings
+from agent.transcripts.database import DatabaseTroubleError, open_engine
+from agent.transcripts.history import OPERATOR as ANYBODY
+from agent.transcripts.history import load
+from config_store.state import STATE_SECONDS, SessionState, commands_key, state_key
+
+WAIT_SECONDS = 30.0
+"""How long `--wait` waits for the record: a goodbye, and a sweep."""
+LOOK_SECONDS = 0.05
+
+
+class NoSuchSessionError(Exception):
+    """Nothing is known of this session."""
+
+
+class RecordMissingError(Exception):
+    """The session was told to end, and its record did not come in time."""
+
+
+async def end_session(settings: Settings, session_id: str, *, reason: str, wait: bool) -> str:
+    """
+    Tell a session to end.
+
+    A session that nobody claimed yet gets its tombstone: a job that comes later finds it ended.
+
+    Returns:
+        `asked`, `prevented` (nobody had it yet), `ended` (it was over already, or its record is there).
+
+    Raises:
+        RecordMissingError: With `wait`, the record did not come.
+    """
+    assert settings.redis_url is not None
+    client = stores.open_redis(settings.redis_url.get_secret_value(), 3.0)
+    try:
+        state = SessionState(client, state_key(session_id, ""))
+        found = await state.read() or await _by_room(client, session_id)
+        if not found:
+            await state.end(reason, session_id=session_id, fence=None, tombstone=True)
+            return "prevented"
+        if found.get("phase") in ("ended", "over"):
+            return "ended"
+        key = commands_key(session_id)
+        await client.xadd(key, command_fields("end", reason=reason))  # type: ignore[arg-type]
+        await client.expire(key, STATE_SECONDS)
+    finally:
+        await client.aclose()
+    if not wait:
+        return "asked"
+    await _wait_for_record(settings, session_id)
+    return "ended"
+
+
+async def live_sessions(settings: Settings) -> list[dict[str, Any]]:
+    """The sessions that somebody serves now, with what is known of each."""
+    assert settings.redis_url is not None
+    client = stores.open_redis(settings.redis_url.get_secret_value(), 3.0)
+    found = []
+    try:
+        for pattern in ("session:*:state", "room:*:state"):
+            async for key in client.scan_iter(match=pattern, count=500):
+                state = await SessionState(client, stores.text(key)).read()
+                if state.get("phase") not in (None, "ended", "over"):
+                    found.append(_shown(state))
+    finally:
+        await client.aclose()
+    return sorted(found, key=lambda session: session["started_at"])
+
+
+def _shown(state: dict[str, str]) -> dict[str, Any]:
+    return {
+        "session_id": state.get("session_id"),
+        "phase": state.get("phase"),
+        "bundle": state.get("bundle") or None,
+        "room": state.get("room") or None,
+        "user_id": state.get("user_id") or None,
+        "attempts": int(state.get("attempts", "0")),
+        "started_at": int(state.get("started_at", "0")),
+        "worker": state.get("owner_worker") or None,
+        "pid": int(state["pid"]) if state.get("pid") else None,
+    }
+
+
+async def _by_room(client: Any, session_id: str) -> dict[str, str]:
+    """A session without an id of its own is found by its room's state."""
+    async for key in client.scan_iter(match="room:*:state", count=500):
+        state = await SessionState(client, stores.text(key)).read()
+        if state.get("session_id") == session_id:
+            return state
+    return {}
+
+
+async def _wait_for_record(settings: Settings, session_id: str) -> None:
+    engine = await asyncio.to_thread(open_engine, settings.database())
+    loop = asyncio.get_running_loop()
+    until = loop.time() + WAIT_SECONDS
+    try:
+        while loop.time() < until:
+            with contextlib.suppress(DatabaseTroubleError):
+                if await asyncio.to_thread(load, engine, session_id, ANYBODY) is not None:
+                    return
+            await asyncio.sleep(LOOK_SECONDS)
+    finally:
+        engine.dispose()
+    raise RecordMissingError(
+        f"{session_id} was told to end, and has no record after {WAIT_SECONDS:g} s; see the worker's log"
+    )

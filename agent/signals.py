@@ -1,0 +1,101 @@
+"""What the client is told: session events as text streams, and the present state as attributes."""
+
+import asyncio
+import json
+import logging
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from livekit import rtc
+
+TOPIC: Final = "session.events"
+"""Topic of the text streams, one JSON object each."""
+
+State = Literal["starting", "live", "user_away", "ending"]
+
+logger = logging.getLogger(__name__)
+
+
+def timestamp(moment: datetime | None = None) -> str:
+    """ISO 8601 in UTC with milliseconds, as in every format of ours."""
+    return (moment or datetime.now(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Signals:
+    """
+    Events to the user, in order, and the agent's attributes for those who join late.
+
+    Events go to the user alone and only while the user is there; what is told before the user arrives is kept
+    for the arrival. Sending never blocks the session: one task sends, and what cannot be sent is dropped.
+    """
+
+    def __init__(self, room: rtc.Room, session_id: str) -> None:
+        self._room = room
+        self._session_id = session_id
+        self._sequence = 0
+        self._user: str | None = None
+        self._attributes: dict[str, str] = {"session.id": session_id}
+        self._queue: asyncio.Queue[tuple[str, dict[str, Any]] | None] = asyncio.Queue()
+        self._task = asyncio.create_task(self._send(), name="signals")
+
+    def user_is(self, identity: str | None) -> None:
+        """Events go to this participant from now on; None: nobody is there."""
+        self._user = identity
+
+    def event(self, type: str, **fields: Any) -> None:  # noqa: A002
+        """Tell the user; dropped when nobody is there."""
+        if self._user is None:
+            return
+        self._sequence += 1
+        event = {
+            "type": type, "session_id": self._session_id, "seq": self._sequence, "at": timestamp(), **fields,
+        }  # fmt: skip
+        self._queue.put_nowait((self._user, event))
+
+    def attributes(
+        self, *, state: State | None = None, agent: str | None = None, panels: list[str] | None = None
+    ) -> None:
+        """Change the agent's attributes; None leaves one as it is."""
+        changed: dict[str, str] = {}
+        if state is not None:
+            changed["session.state"] = state
+        if agent is not None:
+            changed["session.agent"] = agent
+        if panels is not None:
+            changed["session.panels"] = json.dumps(panels)
+        changed = {name: value for name, value in changed.items() if self._attributes.get(name) != value}
+        if changed:
+            self._attributes.update(changed)
+            self._queue.put_nowait(("", dict(self._attributes)))
+
+    async def flush(self, seconds: float) -> None:
+        """Wait until all that was told has been sent, for at most this long."""
+        try:
+            await asyncio.wait_for(self._queue.join(), seconds)
+        except TimeoutError:
+            logger.warning("session events were still unsent when the session ended")
+
+    async def close(self) -> None:
+        """Send nothing more."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _send(self) -> None:
+        while True:
+            message = await self._queue.get()
+            try:
+                if message is not None and self._room.isconnected():
+                    await self._deliver(*message)
+            except Exception as exc:  # noqa: BLE001 - a client that cannot be reached must not end the session
+                logger.debug("a session event could not be sent: %s", type(exc).__name__)
+            finally:
+                self._queue.task_done()
+
+    async def _deliver(self, identity: str, content: dict[str, Any]) -> None:
+        participant = self._room.local_participant
+        if not identity:
+            await participant.set_attributes(content)
+            return
+        await participant.send_text(
+            json.dumps(content, ensure_ascii=False), topic=TOPIC, destination_identities=[identity]
+        )

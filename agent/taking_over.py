@@ -1,0 +1,112 @@
+"""What an attempt inherits from the one before it: the words, the present agent, and the time gone by."""
+
+import asyncio
+import json
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import redis
+from livekit.agents import llm
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from agent.attempt import Attempt
+from agent.transcripts.conversation import Conversation as Talk
+from agent.transcripts.conversation import conversation
+from agent.transcripts.journal import read_journals
+from agent.transcripts.shipping import read_stream
+
+REDACTED_NOTE = (
+    "The call was cut off by a technical fault and goes on now. Words in square brackets such as [email] "
+    "stand for what was said and is not kept; ask for it again when you need it."
+)
+UNKNOWN_OUTCOME = "Outcome unknown: the call was cut off while this was running. Do not simply do it again."
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Past:
+    """A session that this attempt takes over."""
+
+    talk: Talk
+    agent: str | None
+    """The agent that had the floor; None: not known, the initial one begins."""
+    live_seconds: float | None
+    """Seconds since the user was first present; None: the user never was."""
+    idle_seconds: float
+    """Silence of the user so far, in seconds; rather too little than too much."""
+
+    @property
+    def owes_answer(self) -> bool:
+        """Whether the user waits for an answer."""
+        return self.talk.user_spoke_last or self.talk.answer_cut
+
+    def history(self) -> llm.ChatContext:
+        """The talk so far as the language model is told it."""
+        history = llm.ChatContext.empty()
+        history.add_message(role="system", content=REDACTED_NOTE)
+        for item in self.talk.items:
+            _add(history, item)
+        return history
+
+
+def _add(history: llm.ChatContext, item: dict[str, Any]) -> None:
+    if item["type"] == "message" and (item["role"] == "user" or item["heard"] != "none"):
+        history.add_message(
+            role=item["role"], content=item["text"], interrupted=item.get("interrupted", False)
+        )
+    elif item["type"] == "tool_call":
+        call_id = f"call_{len(history.items)}"
+        arguments = json.dumps(item.get("arguments") or {}, ensure_ascii=False)
+        output = UNKNOWN_OUTCOME if item["status"] == "unknown" else str(item.get("output") or "")
+        history.insert(
+            [
+                llm.FunctionCall(call_id=call_id, name=item["name"], arguments=arguments),
+                llm.FunctionCallOutput(
+                    call_id=call_id, name=item["name"], output=output, is_error=item["status"] != "ok"
+                ),
+            ]
+        )
+
+
+async def past_of(attempt: Attempt) -> Past | None:
+    """What came before this attempt; None for a session that begins."""
+    if attempt.answer != "resume":
+        return None
+    talk = conversation(await asyncio.to_thread(_entries, attempt))
+    state = attempt.claimed.state
+    live_at = int(state["live_at"]) if state.get("live_at") else None
+    now = attempt.claimed.now_ms
+    return Past(
+        talk=talk,
+        agent=talk.agent,
+        live_seconds=max(0.0, (now - live_at) / 1000) if live_at is not None else None,
+        idle_seconds=_silence(talk, now / 1000),
+    )
+
+
+def _entries(attempt: Attempt) -> list[dict[str, Any]]:
+    """What is on this machine's disk and in Redis; either may be incomplete, together they are not."""
+    entries = list(read_journals(attempt.settings.journals, attempt.session_id))
+    assert attempt.settings.redis_url is not None
+    client = redis.Redis.from_url(
+        attempt.settings.redis_url.get_secret_value(), socket_timeout=1.0, retry=Retry(NoBackoff(), 0)
+    )
+    try:
+        entries += read_stream(client, attempt.session_id)
+    except (redis.RedisError, OSError) as exc:
+        logger.warning("the journal in Redis could not be read: %s", type(exc).__name__)
+    finally:
+        client.close()
+    return entries
+
+
+def _silence(talk: Talk, now: float) -> float:
+    """Seconds since the last words of either side: the user's silence is at least that long in most cases."""
+    ends = [item["ended_at"] for item in talk.items if item["type"] == "message" and item.get("ended_at")]
+    if not ends:
+        return 0.0
+    return max(0.0, now - datetime.fromisoformat(max(ends)).timestamp())

@@ -1,0 +1,259 @@
+"""The parent: takes jobs up to the cap, judges those that are gone, makes records, drains."""
+
+import asyncio
+import functools
+import logging
+import math
+import secrets
+import signal
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from livekit import api
+from livekit.agents import AgentServer, JobRequest
+from livekit.agents.ipc.job_executor import JobExecutor
+from sqlalchemy import Engine
+
+from agent import library, stores
+from agent.bundles import Bundles
+from agent.health import Health
+from agent.heartbeat import Heartbeat
+from agent.job import GOODBYE_SECONDS, run_session
+from agent.recovery import DeadJob, Recovery
+from agent.settings import Settings, pass_on
+from agent.sweep import Records
+
+ACCEPT_SECONDS = 10.0
+"""How long an accepted job may take to appear as running before it no longer counts."""
+CLOSE_SECONDS = 15.0
+"""Longest time in seconds for the last sessions to say goodbye and end once the drain is over."""
+FULL_LOAD = 1.0
+HIGHEST_OPEN_LOAD = 0.65
+"""livekit-server never offers a job to a worker that reports 0.7 or more, and tells nobody (1.13.5)."""
+
+logger = logging.getLogger(__name__)
+
+
+class Worker:
+    """
+    One worker process.
+
+    Args:
+        settings: With Redis and the worker's id filled in.
+        bundles: The compiled bundles, watched.
+        engine: The database, its schema up to date.
+    """
+
+    def __init__(self, settings: Settings, bundles: Bundles, engine: Engine) -> None:
+        self._settings = settings
+        self._bundles = bundles
+        self._records = Records(settings, engine)
+        self._server = self._make_server()
+        self._health = Health(settings.http_port, self.unready)
+        assert settings.redis_url is not None
+        self._redis = stores.open_redis(settings.redis_url.get_secret_value(), 2.0)
+        self._heartbeat = Heartbeat(settings.redis_url.get_secret_value(), settings.worker_id or "")
+        self._accepted: dict[str, float] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._drain = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._recovery: Recovery | None = None
+
+    # ------------------------------------------------------------------ LiveKit's side
+
+    def _make_server(self) -> AgentServer:
+        # No end-of-turn weights (240 MB less per worker), one malloc arena (fewer private pages per job).
+        pass_on(
+            LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE="0",
+            MALLOC_ARENA_MAX="1",
+            OPENBLAS_NUM_THREADS="1",
+            AGENT_PREWARM=",".join(sorted(self._bundles.providers())),
+        )
+        url, key, secret = self._settings.require_livekit()
+        server = AgentServer(
+            ws_url=url,
+            api_key=key,
+            api_secret=secret,
+            load_fnc=self.load,
+            load_threshold=math.inf,  # the cap is ours, counted when a job is requested
+            num_idle_processes=2,
+            preload_modules=["agent.preload", *self._settings.modules],
+            job_memory_warn_mb=500,
+            session_end_timeout=5.0,
+            host="127.0.0.1",
+            port=0,  # the library's own HTTP answers 200 in states in which we are not ready
+            log_level=self._settings.log_level,
+        )
+        server.rtc_session(
+            functools.partial(run_session, self._settings),
+            agent_name=self._settings.name,
+            on_request=self._on_request,
+        )
+        server.on("worker_started", self._on_started)
+        return server
+
+    def load(self) -> float:
+        """What LiveKit is told: sessions ÷ cap, below its own limit until the cap is reached."""
+        share = self._sessions() / self._settings.session_cap
+        return FULL_LOAD if share >= 1.0 else share * HIGHEST_OPEN_LOAD
+
+    def _sessions(self) -> int:
+        """Sessions that run, and those accepted that are about to."""
+        running = {job.job.id for job in self._server.active_jobs}
+        now = time.monotonic()
+        self._accepted = {
+            job: at for job, at in self._accepted.items() if job not in running and now - at < ACCEPT_SECONDS
+        }
+        return len(running) + len(self._accepted)
+
+    async def _on_request(self, request: JobRequest) -> None:
+        if self._drain.is_set() or self._sessions() >= self._settings.session_cap:
+            await request.reject(terminate=False)  # so that another worker gets it at once
+            return
+        self._accepted[request.id] = time.monotonic()
+        await request.accept()
+
+    def _on_started(self) -> None:
+        library.on_process_closed(self._server, self._on_process_closed)
+
+    def _on_process_closed(self, process: JobExecutor) -> None:
+        running = process.running_job
+        if running is None or self._recovery is None:
+            return
+        self._accepted.pop(running.job.id, None)
+        dead = DeadJob(
+            job_id=running.job.id,
+            room=running.job.room.name,
+            identity=running.accept_arguments.identity,
+            agent_name=running.job.agent_name,
+            metadata=running.job.metadata,
+        )
+        self._background(self._judge(dead))
+
+    async def _judge(self, dead: DeadJob) -> None:
+        assert self._recovery is not None
+        try:
+            await self._recovery.judge(dead)
+        except Exception:
+            logger.exception("a job that is gone could not be judged; the sweep makes its record")
+
+    # ------------------------------------------------------------------ readiness
+
+    def unready(self) -> Sequence[str]:
+        """Why no job should be sent here now, one line each; empty when all is well."""
+        reasons = []
+        if self._drain.is_set():
+            reasons.append("draining")
+        elif not library.is_registered(self._server):
+            reasons.append("not registered with LiveKit")
+        if not self._bundles.usable():
+            reasons.append("no usable bundle")
+        return reasons
+
+    # ------------------------------------------------------------------ life
+
+    async def run(self) -> int:
+        """
+        Serve until SIGTERM or SIGINT.
+
+        Returns:
+            The exit status: 0 after a drain, 1 when LiveKit is lost for good.
+
+        Raises:
+            PortTakenError: The HTTP port is not free.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._asked_to_stop)
+        await self._health.start()
+        url, key, secret = self._settings.require_livekit()
+        lkapi = api.LiveKitAPI(url, key, secret)
+        self._recovery = Recovery(
+            self._settings, client=self._redis, lkapi=lkapi, finalize=self._records.make
+        )
+        self._heartbeat.start()
+        self._background(self._sweep_for_ever())
+        self._background(self._bundles.watch())
+        serving = asyncio.create_task(self._server.run(), name="livekit")
+        stopping = asyncio.create_task(self._drain.wait(), name="stop")
+        try:
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            lost = serving.done() and not self._drain.is_set()
+            if lost:
+                logger.error("LiveKit is lost for good: %s", _cause(serving))
+            await self._end_sessions(0.0 if lost else self._settings.drain_seconds)
+            return 1 if lost else 0
+        finally:
+            await self._stop(serving)
+            await lkapi.aclose()
+
+    def _asked_to_stop(self) -> None:
+        if self._drain.is_set():
+            self._hurry.set()
+        self._drain.set()
+
+    async def _end_sessions(self, seconds: float) -> None:
+        """No new job; those that end in time end by themselves, the rest are asked to."""
+        self._drain.set()
+        if library.is_registered(self._server):
+            await library.announce_full(self._server)
+        logger.info("draining: sessions have %g s, then %g s for a goodbye", seconds, CLOSE_SECONDS)
+        told: set[int] = set()
+        await self._wait_for_sessions(seconds, told, again=False)
+        if library.running_processes(self._server):
+            self._hurry.clear()
+            await self._wait_for_sessions(CLOSE_SECONDS + GOODBYE_SECONDS, set(), again=True)
+
+    async def _wait_for_sessions(self, seconds: float, told: set[int], *, again: bool) -> None:
+        """Tell each job of the drain (again: that it is to end now), and wait until all are gone."""
+        until = time.monotonic() + seconds
+        while processes := library.running_processes(self._server):
+            for process in processes:
+                pid = library.job_process_id(process)
+                if pid is not None and pid not in told:
+                    told.add(pid)
+                    library.tell_job(pid)
+            if time.monotonic() >= until or (self._hurry.is_set() and not again):
+                return
+            await asyncio.sleep(0.05)
+
+    async def _stop(self, serving: "asyncio.Task[None]") -> None:
+        await self._server.aclose()
+        await asyncio.gather(serving, return_exceptions=True)
+        for task in list(self._tasks):
+            if task.get_name() in ("sweep", "watch"):
+                task.cancel()
+        await asyncio.wait(self._tasks, timeout=10.0) if self._tasks else None
+        await self._records.sweep(())
+        await asyncio.to_thread(self._heartbeat.stop)
+        await self._redis.aclose()
+        self._records.close()
+        await self._health.stop()
+
+    async def _sweep_for_ever(self) -> None:
+        current = asyncio.current_task()
+        assert current is not None
+        current.set_name("sweep")
+        while True:
+            try:
+                busy = self._recovery.recovering if self._recovery else set()
+                await self._records.sweep(busy)
+            except Exception:
+                logger.exception("a sweep failed; the next one tries again")
+            await asyncio.sleep(self._settings.sweep_seconds)
+
+    def _background(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def new_worker_id() -> str:
+    """An id for one run of a worker; a restarted worker is another one."""
+    return f"w-{secrets.token_hex(8)}"
+
+
+def _cause(task: "asyncio.Task[None]") -> str:
+    exc = task.exception() if not task.cancelled() else None
+    return str(exc) or type(exc).__name__ if exc is not None else "the connection closed"
