@@ -167,7 +167,9 @@ class Conversation:
 
     async def start(self, agent: str, history: llm.ChatContext | None = None) -> None:
         """Begin with this agent; with a history when a talk that was cut off goes on."""
-        self._resuming = history is not None
+        if history is not None:
+            self._resuming = True
+            self._session.history.insert(list(history.items))  # what a next agent is told of
         await self._session.start(
             self._roster.agent(agent, history),
             room=self._ctx.room,
@@ -200,10 +202,11 @@ class Conversation:
     async def resume(self, recovery: str | None, *, answer: bool) -> None:
         """Go on after a crash: say the recovery words, then answer if the last word was the user's."""
         self._talking = True
+        unanswered = _up_to_the_users_words(self._session.history)
         if recovery:
             await self._finished(self._session.say(recovery))
         if answer:
-            self._session.generate_reply()
+            self._session.generate_reply(chat_ctx=unanswered)
 
     def say(self, text: str) -> None:
         """The present agent says this."""
@@ -473,6 +476,14 @@ class Conversation:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _up_to_the_users_words(history: llm.ChatContext) -> llm.ChatContext:
+    """The talk without what the agent said to the user's last words; tools that ran for them stay."""
+    items = list(history.items)
+    last = max((n for n, i in enumerate(items) if i.type == "message" and i.role == "user"), default=-1)
+    kept = [i for n, i in enumerate(items) if n <= last or i.type != "message"]
+    return llm.ChatContext(kept)
 
 
 def _moment(seconds: float) -> str:

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.e2e
 
 
 async def test_a_spoken_conversation_with_a_tool_a_handover_and_a_goodbye(worker: RunningWorker) -> None:
-    """Speech is understood and answered, a tool is called, the voice changes with the agent, goodbye ends it."""
+    """Speech is understood and answered, a tool called, the voice changes with the agent, goodbye ends it."""
     started = await worker.session("talk-1", user_id="u1")
     async with worker.caller(started) as caller:
         greeting = (await caller.heard_all(after=caller.joined_at, within=10))[0]

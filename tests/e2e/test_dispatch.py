@@ -1,0 +1,154 @@
+"""The ways in which an agent comes into a room, and those in which none may come."""
+
+from pathlib import Path
+
+import pytest
+from livekit import api
+
+from agent.demo.caller import Caller
+from agent.services.livekit_server import LiveKitServer
+from tests.e2e.harness import RunningWorker, dispatch_metadata
+
+pytestmark = pytest.mark.e2e
+
+
+async def hears_the_agent(caller: Caller) -> None:
+    """The caller hears the greeting of the bundle."""
+    await caller.wait_words("Welcome to the shop", within=10)
+    await caller.heard_speech(after=caller.joined_at)
+
+
+async def end(worker: RunningWorker, session_id: str) -> dict[str, object]:
+    """End a session by command; its record."""
+    async with worker.redis() as client:
+        await client.xadd(f"session:{session_id}:commands", {"command": "end", "reason": "operator"})
+    return await worker.transcript(session_id)
+
+
+async def test_a_room_made_with_the_agent_in_it(worker: RunningWorker) -> None:
+    """`agent session start`: the agent is there before the user, and a second call makes no second agent."""
+    started = await worker.session("way-room")
+    again = await worker.session("way-room")
+    async with worker.caller(started) as caller:
+        await hears_the_agent(caller)
+        assert again.room == started.room
+        assert len(caller.agents_seen) == 1
+        record = await end(worker, "way-room")
+
+    assert record["end_reason"] == "operator"
+    assert record["room"]["name"] == "way-room"
+
+
+async def test_a_token_that_brings_the_agent(worker: RunningWorker) -> None:
+    """A token with a room configuration dispatches the agent when its holder joins."""
+    token = worker.token("way-token", "u1", metadata=dispatch_metadata(session_id="way-token", bundle="talk"))
+    async with Caller(worker.server.url, token) as caller:
+        await hears_the_agent(caller)
+        record = await end(worker, "way-token")
+
+    assert record["participants"][0]["identity"] == "u1"
+
+
+async def test_a_dispatch_by_api_with_a_bare_bundle_name(worker: RunningWorker) -> None:
+    """CreateDispatch: without a session id one is minted, and the override is the room's key, read once."""
+    async with worker.redis() as client:
+        await client.set(
+            "room:way-api:config", '{"agents": {"front": {"greeting": "Welcome to the shop of one."}}}'
+        )
+    async with worker.livekit() as lkapi:
+        await lkapi.agent_dispatch.create_dispatch(
+            api.CreateAgentDispatchRequest(agent_name=worker.settings.name, room="way-api", metadata="talk")
+        )
+    async with Caller(worker.server.url, worker.token("way-api", "u1")) as caller:
+        await caller.wait_words("shop of one", within=10)
+        session_id = await caller.wait_attribute("session.id", None)
+        assert session_id.startswith("s-AJ_")
+        record = await end(worker, session_id)
+    async with worker.redis() as client:
+        assert await client.get("room:way-api:config") is None
+
+    assert record["session_id"] == session_id
+
+
+async def test_automatic_dispatch(tmp_path: Path) -> None:
+    """A worker with an empty AGENT_NAME serves every new room, with the only startable bundle there is."""
+    with LiveKitServer(tmp_path / "livekit") as server:
+        worker = RunningWorker(server, tmp_path / "data", environment={"AGENT_NAME": ""})
+        try:
+            worker.start()
+            async with Caller(server.url, worker.token("way-auto", "u1")) as caller:
+                await hears_the_agent(caller)
+        finally:
+            assert worker.stop() == 0
+        assert "Traceback" not in worker.log_text()
+
+
+async def test_two_dispatches_of_one_session_bring_one_agent(worker: RunningWorker) -> None:
+    """Token and API dispatch together make two jobs; one agent is heard, one record is left."""
+    metadata = dispatch_metadata(session_id="twice-1", bundle="talk")
+    token = worker.token("twice-1", "u1", metadata=metadata)
+    async with Caller(worker.server.url, token) as caller:
+        async with worker.livekit() as lkapi:
+            await lkapi.agent_dispatch.create_dispatch(
+                api.CreateAgentDispatchRequest(
+                    agent_name=worker.settings.name, room="twice-1", metadata=metadata
+                )
+            )
+        await hears_the_agent(caller)
+        await caller.heard_all(after=caller.joined_at)
+        assert len(caller.agents_seen) == 1
+        record = await end(worker, "twice-1")
+
+    assert next(i["text"] for i in record["items"] if i["type"] == "message") == "Welcome to the shop."
+    assert len(record["attempts"]) == 1
+
+
+async def test_an_ended_session_does_not_come_back(worker: RunningWorker) -> None:
+    """An old token of an ended session makes a new room, is told that it ended, and is put out."""
+    metadata = dispatch_metadata(session_id="old-1", bundle="talk")
+    token = worker.token("old-1", "u1", metadata=metadata)
+    async with Caller(worker.server.url, token) as caller:
+        await caller.wait_agent()
+        await end(worker, "old-1")
+        await caller.wait_left()
+    async with Caller(worker.server.url, token) as caller:
+        await caller.wait_event("ended", reason="already_ended")
+        assert await caller.wait_left() == "ROOM_DELETED"
+
+    assert (await worker.transcript("old-1"))["end_reason"] == "operator"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "says"),
+    [
+        ('{"session_id": "bad id"}', "session_id"),
+        ("{broken", "JSON"),
+        ('{"session_id": "refused-3", "bundle": "nothing"}', "nothing"),
+    ],
+    ids=["wrong session id", "broken JSON", "unknown bundle"],
+)
+async def test_a_dispatch_that_cannot_be_used_is_refused_with_a_record(
+    worker: RunningWorker, metadata: str, says: str
+) -> None:
+    """The caller is told and put out; the record says config_refused and why."""
+    room = f"refused-{abs(hash(metadata))}"
+    async with Caller(worker.server.url, worker.token(room, "u1", metadata=metadata)) as caller:
+        ended = await caller.wait_event("ended", reason="config_refused")
+        assert await caller.wait_left() == "ROOM_DELETED"
+
+    record = await worker.transcript(ended["session_id"])
+    assert (record["end_reason"], record["items"]) == ("config_refused", [])
+    assert says in record["end_detail"]
+
+
+async def test_a_broken_override_is_a_verdict_and_the_call_goes_on(worker: RunningWorker) -> None:
+    """Broken JSON under the override key refuses the override, not the session."""
+    async with worker.redis() as client:
+        await client.set("session:broken-1:config", '{"voice_tuning": ')
+    started = await worker.session("broken-1")
+    async with worker.caller(started) as caller:
+        await hears_the_agent(caller)
+        applied = await caller.wait_event("config_applied")
+        await end(worker, "broken-1")
+
+    assert [v["verdict"] for v in applied["verdicts"]] == ["refused"]
