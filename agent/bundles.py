@@ -1,7 +1,9 @@
 """The worker's bundles: compiled at start, again when a file changes, and what they need."""
 
 import logging
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 
 from agent import settings as process_settings
 from agent.providers import registry
@@ -9,6 +11,7 @@ from agent.settings import Settings
 from config_store.compiled import CompiledBundles, Compiler, CompileReport
 from config_store.folder import BundleFolder
 from config_store.published import Publication
+from config_store.watch import watch_bundles
 
 logger = logging.getLogger(__name__)
 
@@ -77,14 +80,19 @@ class Bundles:
         return frozenset(names)
 
     async def watch(self) -> None:
-        """Compile what changes, until cancelled."""
+        """Compile what changes, until cancelled; a broken edit is logged with its place and serves nobody."""
+
+        def changed(report: CompileReport) -> None:
+            self._report = report
+            if report.changed:
+                logger.info("bundles changed: %s", ", ".join(report.changed))
+            _log(report)
+
+        await watch_bundles(self._compiler, on_report=changed)
 
 
 def check_folder(settings: Settings) -> tuple[int, tuple[str, ...]]:
     """How many bundles are wrong, and the names of all, without serving anything."""
-    import tempfile
-    from pathlib import Path
-
     environment = process_settings.environment()
     with tempfile.TemporaryDirectory() as out:
         report = Compiler(

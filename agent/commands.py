@@ -51,7 +51,7 @@ class Commands:
         try:
             while True:
                 try:
-                    found = await client.xread(
+                    found: Any = await client.xread(
                         {self._key: self._since}, block=int(stores.STREAM_BLOCK_SECONDS * 1000)
                     )
                 except (RedisError, OSError):

@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from livekit import rtc
 from livekit.agents import (
@@ -19,6 +19,7 @@ from livekit.agents import (
     ErrorEvent,
     JobContext,
     SpeechCreatedEvent,
+    TurnHandlingOptions,
     UserInputTranscribedEvent,
     UserStateChangedEvent,
     llm,
@@ -137,7 +138,7 @@ class Conversation:
         session: AgentSession[None] = AgentSession(
             **self._models(None, ("stt", "llm", "tts", "realtime")),
             vad=None if text_only else build_vad(),
-            turn_handling=turn_handling(self._config, self._turn_detector),
+            turn_handling=cast(TurnHandlingOptions, turn_handling(self._config, self._turn_detector)),
             user_away_timeout=None,  # our clock decides what a silence means
             session_close_transcript_timeout=LATE_WORDS_SECONDS,
             aec_warmup_duration=None,  # it makes the first 3 s of speech uninterruptible

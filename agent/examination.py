@@ -10,7 +10,7 @@ import aiohttp
 from livekit import api
 from redis.exceptions import RedisError
 
-from agent import library, stores
+from agent import library, room, stores
 from agent.services.valkey import ValkeyError, connect_only
 from agent.settings import Settings, SettingsError
 from agent.transcripts import migrations
@@ -75,7 +75,7 @@ async def _livekit(settings: Settings) -> Finding:
         async with api.LiveKitAPI(url, key, secret) as lkapi:
             await lkapi.room.list_rooms(api.ListRoomsRequest(names=["-"]))
     except api.TwirpError as exc:
-        if exc.code in ("unauthenticated", "permission_denied"):
+        if room.is_wrong_key(exc):
             return Finding(
                 "livekit", False, f"{url} does not accept the key", "check LIVEKIT_API_KEY and _SECRET"
             )

@@ -18,5 +18,7 @@ import redis.asyncio  # noqa: E402, F401 - its import costs 0.3 s, which a call 
 import agent.job  # noqa: E402, F401 - and with it everything a session needs
 from agent.providers import registry  # noqa: E402
 from agent.settings import load  # noqa: E402
+from config_store import levels  # noqa: E402
 
+levels.preload()
 registry.prewarm(load().prewarm)

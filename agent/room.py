@@ -7,6 +7,11 @@ from livekit import api
 logger = logging.getLogger(__name__)
 
 
+def is_wrong_key(exc: api.TwirpError) -> bool:
+    """Whether LiveKit refused the key; it says so in plain text, which reads as an unknown error."""
+    return exc.status in (401, 403) or exc.code in ("unauthenticated", "permission_denied")
+
+
 async def close_room(lkapi: api.LiveKitAPI, name: str) -> None:
     """Delete the room; everybody in it is disconnected. A room that is gone already is fine."""
     try:

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from agent import library, logs, stores
+from agent import library, logs, room, stores
 from agent.bundles import Bundles, NoBundleError
 from agent.health import PortTakenError
 from agent.services.valkey import EmbeddedValkey, ValkeyError
@@ -146,7 +146,7 @@ async def _livekit(settings: Settings) -> None:
             code="livekit_unreachable",
         ) from None
     except api.TwirpError as exc:
-        if exc.code in ("unauthenticated", "permission_denied"):
+        if room.is_wrong_key(exc):
             raise StartError(
                 f"the LiveKit server at {url} does not accept the key; check LIVEKIT_API_KEY and "
                 "LIVEKIT_API_SECRET",

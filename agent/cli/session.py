@@ -1,12 +1,12 @@
 """`agent session`: start, end and list sessions."""
 
 import asyncio
-import json
 from typing import Annotated, Any
 
 import typer
 
 from agent import settings as process_settings
+from agent.cli.explained import nested
 from agent.cli.output import FAILED, WRONG_USE, fail, print_json, want_json
 from agent.settings import Settings
 
@@ -47,8 +47,8 @@ def start(
         user_id=user,
         organization=organization,
         preset=preset,
-        overrides=nested(_pairs(set_, "--set")),
-        variables=_pairs(var, "--var", plain=True),
+        overrides=_overrides(set_),
+        variables=_variables(var),
     )
     _check_id(session_id)
     try:
@@ -106,36 +106,25 @@ def list_(as_json: Json = False) -> None:
         )
 
 
-def nested(pairs: dict[str, Any]) -> dict[str, Any]:
-    """`{"a.b": 1}` as `{"a": {"b": 1}}`, the shape of an override."""
-    tree: dict[str, Any] = {}
-    for path, value in pairs.items():
-        *parents, leaf = path.split(".")
-        place = tree
-        for parent in parents:
-            place = place.setdefault(parent, {})
-            if not isinstance(place, dict):
-                fail(f"--set {path}: '{parent}' has a value already", code="usage")
-        place[leaf] = value
-    return tree
+def _overrides(given: list[str] | None) -> dict[str, Any]:
+    """`path=value` options in the shape of an override."""
+    try:
+        return nested((pair.partition("=")[0], pair.partition("=")[2]) for pair in _checked(given, "--set"))
+    except ValueError as exc:
+        fail(f"--set {exc}", code="usage")
 
 
-def _pairs(given: list[str] | None, option: str, *, plain: bool = False) -> dict[str, Any]:
-    """`name=value` options; a value is JSON when it can be read as JSON, else text."""
-    pairs: dict[str, Any] = {}
+def _variables(given: list[str] | None) -> dict[str, str]:
+    """`name=value` options; values are text."""
+    return {name: text for name, _, text in (pair.partition("=") for pair in _checked(given, "--var"))}
+
+
+def _checked(given: list[str] | None, option: str) -> list[str]:
     for pair in given or ():
-        name, sign, text = pair.partition("=")
+        name, sign, _ = pair.partition("=")
         if not sign or not name:
             fail(f"{option} takes name=value, not '{pair}'", code="usage")
-        pairs[name] = text if plain else _value(text)
-    return pairs
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    return given or []
 
 
 def _check_id(session_id: str | None) -> None:

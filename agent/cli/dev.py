@@ -1,0 +1,36 @@
+"""`agent dev`: the services, a worker and a page, staying up."""
+
+import asyncio
+from typing import Annotated
+
+import typer
+
+from agent.cli.output import FAILED, fail
+
+
+def dev(
+    port: Annotated[
+        int | None, typer.Option(help="Port of the page; without it 8000 or, when taken, a free one.")
+    ] = None,
+) -> None:
+    """
+    Run the services, a worker and a local page to talk with an agent by microphone, until Ctrl-C.
+
+    Edits of bundles count for the next call; edits of Python start the worker again. LIVEKIT_URL, REDIS_URL
+    and DATABASE_URL are used when they are set, else servers of its own on this machine.
+
+    Example: agent dev --port 8000
+    """
+    from agent import settings as process_settings
+    from agent.dev.running import Development, PortTakenError
+    from agent.services.livekit_binary import ServerUnavailableError
+    from agent.services.livekit_server import LiveKitServerError
+    from agent.services.valkey import ValkeyError
+
+    settings = process_settings.load()
+    try:
+        asyncio.run(Development(settings, port).run())
+    except PortTakenError as exc:
+        fail(str(exc), code="port_taken")
+    except (ServerUnavailableError, LiveKitServerError, ValkeyError) as exc:
+        fail(str(exc), code="services", exit=FAILED)

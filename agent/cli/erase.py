@@ -1,0 +1,68 @@
+"""`agent transcripts erase`: a session or a user, everywhere it is kept."""
+
+from typing import Annotated
+
+import redis
+import typer
+
+from agent.cli.output import FAILED, fail, print_json
+from agent.cli.record_options import Json
+from agent.cli.records import live_store, owner_of, records
+from agent.settings import load as load_settings
+from agent.transcripts.erasure import Erasure, erase_session, erase_user
+
+
+def erase(
+    session: Annotated[str | None, typer.Option(help="Erase this session.")] = None,
+    user: Annotated[str | None, typer.Option(help="Erase all sessions of this user.")] = None,
+    organization: Annotated[
+        str | None, typer.Option(help="With --user: only in this organization; '' for none.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """
+    Erase a session or a user: database, search index, journals, and what Redis holds; say what was removed.
+
+    Nothing brings it back: what a machine that was cut off still has of it is removed when it turns up.
+    """
+    if (session is None) == (not user):
+        fail("name one of --session ID and --user U", code="usage")
+    settings = load_settings()
+    with live_store(settings) as client, records(settings) as engine:
+        try:
+            if session is not None:
+                done = erase_session(session, engine=engine, journals=settings.journals, redis=client)
+            else:
+                owner = owner_of(organization, user)
+                done = erase_user(owner, engine=engine, journals=settings.journals, redis=client)
+        except OSError as exc:
+            fail(f"journals: {exc.strerror or exc}; erase again when that is mended", "journals", FAILED)
+        except redis.RedisError as exc:
+            fail(f"Redis does not answer ({type(exc).__name__}); erase again when it does", "redis", FAILED)
+    if json:
+        print_json(
+            {
+                "sessions": list(done.sessions),
+                "records": done.records,
+                "items": done.items,
+                "journals": done.journals,
+                "redis_keys": done.redis_keys,
+                "live": list(done.live),
+                "compacted": done.compacted,
+            }
+        )
+    else:
+        _print(done)
+
+
+def _print(done: Erasure) -> None:
+    typer.echo(
+        f"removed: {done.records} records with {done.items} items, {done.journals} journals, "
+        f"{done.redis_keys} keys in Redis"
+    )
+    for session_id in done.live:
+        typer.echo(f"session {session_id} goes on; what it leaves is removed when it ends")
+    if not done.compacted:
+        typer.echo(
+            "the database file could not be rewritten now; erase again to clear its free space", err=True
+        )
