@@ -7,7 +7,6 @@ Handlers only note (journal, clock, signals) and return; nothing here decides wh
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from datetime import UTC, datetime
 from typing import Any, cast
 
 from livekit import rtc
@@ -15,10 +14,7 @@ from livekit.agents import (
     AgentSession,
     AgentStateChangedEvent,
     CloseEvent,
-    ConversationItemAddedEvent,
-    ErrorEvent,
     JobContext,
-    SpeechCreatedEvent,
     TurnHandlingOptions,
     UserInputTranscribedEvent,
     UserStateChangedEvent,
@@ -33,17 +29,16 @@ from agent.agents.roster import Roster
 from agent.agents.tools import ToolWatch
 from agent.clock import Clock
 from agent.ending import AGENT_ENDED, PROVIDER_ERROR, Ending
-from agent.heard import Heard, Segment, heard_prefix, part_heard
+from agent.heard import Heard
+from agent.notes import Notes
 from agent.people import People
 from agent.providers import registry
 from agent.providers.turns import build_vad, turn_handling
-from agent.signals import Signals, timestamp
+from agent.signals import Signals
 from agent.timers import Timers
 from agent.transcripts.journal import Journal
 from config_store.schema import Generate, SessionConfig
 
-PROGRESS_SECONDS = 0.5
-"""How often an answer under way is journalled, so that a kill leaves the words heard up to then."""
 CLOSE_SECONDS = 3.0
 """Longest time in seconds that livekit's own closing may take."""
 LATE_WORDS_SECONDS = 0.3
@@ -94,6 +89,9 @@ class Conversation:
         self._ending = ending
         self._loop = asyncio.get_running_loop()
         self._heard = Heard()
+        self._notes = Notes(
+            journal, self._heard, people, captions=config.captions, on_handoff=self._on_handoff
+        )
         self._greeted: set[str] = set()
         self._chats: list[float] = []
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -147,11 +145,8 @@ class Conversation:
         session.on("user_state_changed", self._on_user_state)
         session.on("agent_state_changed", self._on_agent_state)
         session.on("user_input_transcribed", self._on_transcript)
-        session.on("conversation_item_added", self._on_item)
-        session.on("speech_created", self._on_speech)
-        session.on("session_usage_updated", self._on_usage)
-        session.on("error", self._on_error)
         session.on("close", self._on_close)
+        self._notes.follow(session)
         return session
 
     def _room_options(self) -> room_io.RoomOptions:
@@ -178,16 +173,9 @@ class Conversation:
             session_host=False,  # it would serve prompt and history to every participant
             record=False,
         )
-        if (output := self._session.output.audio) is not None:
-            output.on("playback_started", lambda _: self._heard.playback_started(self._loop.time()))
-            output.on(
-                "playback_finished",
-                lambda event: self._heard.playback_finished(
-                    event.playback_position, interrupted=event.interrupted
-                ),
-            )
+        self._notes.follow_playback()
         self._ctx.room.on("sip_dtmf_received", self._on_dtmf)
-        self._background(self._journal_progress())
+        self._background(self._notes.follow_progress())
 
     def link(self, identity: str) -> None:
         """Listen to this participant, and speak to them."""
@@ -250,7 +238,7 @@ class Conversation:
             logger.warning("livekit's session did not close within %g s", CLOSE_SECONDS)
         for task in self._tasks:
             task.cancel()
-        self._commit_leftovers()
+        self._notes.commit_leftovers()
         await registry.close(*self._made)
 
     # ------------------------------------------------------------------ the agents' stage
@@ -343,126 +331,8 @@ class Conversation:
         await session.interrupt()
         session.generate_reply(user_input=text)
 
-    def _on_item(self, event: ConversationItemAddedEvent) -> None:
-        item = event.item
-        if isinstance(item, llm.AgentHandoff):
-            if item.old_agent_id:
-                self._journal.append("handoff", **{"from": item.old_agent_id, "to": item.new_agent_id})
-                self._signals.event("handoff", **{"from": item.old_agent_id, "to": item.new_agent_id})
-        elif isinstance(item, llm.ChatMessage):
-            if item.role == "user":
-                self._journal_user(item)
-            elif item.role == "assistant":
-                self._journal_agent(item)
-
-    def _journal_user(self, item: llm.ChatMessage) -> None:
-        started = item.metrics.get("started_speaking_at") or item.created_at
-        self._journal.append(
-            "user",
-            item_id=item.id,
-            identity=self._people.user,
-            text=item.text_content or "",
-            created_at=_moment(item.created_at),
-            started_at=_moment(started),
-            ended_at=_moment(item.metrics.get("stopped_speaking_at") or item.created_at),
-        )
-
-    def _journal_agent(self, item: llm.ChatMessage) -> None:
-        speech_id = library.current_speech(self._session)
-        segment = self._heard.of(speech_id) if speech_id else None
-        text = item.text_content or ""
-        if segment is None:
-            moment = _moment(item.created_at)
-            self._journal.append(
-                "agent", speech_id=item.id, item_id=item.id, agent=self.agent, text=text, final=True,
-                interrupted=item.interrupted, heard="part" if item.interrupted else "all",
-                created_at=moment, started_at=moment, ended_at=moment,
-            )  # fmt: skip
-            return
-        segment.item_id = item.id
-        segment.interrupted = item.interrupted
-        if not item.interrupted:
-            segment.text, segment.said = text, text
-        elif self._config.captions:
-            segment.said = text  # the captions' own account: the words that were in step with the audio
-        self._commit(segment)
-
-    def _commit(self, segment: Segment) -> None:
-        """Write a segment for good: what was heard of it, to the word."""
-        self._heard.forget(segment)
-        if segment.said is not None:
-            words = segment.said
-        else:
-            played = segment.played_seconds
-            words = (
-                segment.words(self._loop.time())
-                if played is None
-                else heard_prefix(segment.text, played, segment.audio_seconds)
-            )
-        part = "all" if not segment.interrupted and words else part_heard(words, segment.text)
-        self._append_agent(segment, words or segment.text, part, final=True)
-
-    def _append_agent(self, segment: Segment, text: str, part: str, *, final: bool) -> None:
-        started = segment.started_at or segment.created_at
-        self._journal.append(
-            "agent",
-            speech_id=segment.id,
-            item_id=segment.item_id,
-            agent=segment.agent,
-            text=text,
-            final=final,
-            interrupted=segment.interrupted or part != "all" if final else True,
-            heard=part,
-            created_at=timestamp(segment.created_at),
-            started_at=timestamp(started),
-            ended_at=timestamp(segment.ended_at) if segment.ended_at else timestamp(),
-        )
-
-    async def _journal_progress(self) -> None:
-        """An answer under way is in the journal within a second, whatever happens next."""
-        last = ""
-        while True:
-            await asyncio.sleep(PROGRESS_SECONDS)
-            segment = self._heard.playing()
-            if segment is None or not self._people.present:
-                continue
-            words = segment.words(self._loop.time())
-            if words and words != last:
-                last = words
-                self._append_agent(segment, words, "part", final=False)
-
-    def _on_speech(self, event: SpeechCreatedEvent) -> None:
-        handle = event.speech_handle
-        handle.add_done_callback(lambda _: self._speech_over(handle.id))
-
-    def _speech_over(self, speech_id: str) -> None:
-        """What was planned and never became an item was not heard, or only before a cut."""
-        while (segment := self._heard.of(speech_id)) is not None:
-            segment.interrupted = True
-            if segment.text.strip():
-                self._commit(segment)
-            else:
-                self._heard.forget(segment)
-
-    def _commit_leftovers(self) -> None:
-        for segment in list(self._heard.segments):
-            segment.interrupted = True
-            if segment.text.strip():
-                self._commit(segment)
-
-    def _on_usage(self, event: Any) -> None:
-        models = [_usage(usage.model_dump()) for usage in event.usage.model_usage]
-        self._journal.append("usage", models=models)
-
-    def _on_error(self, event: ErrorEvent) -> None:
-        error = event.error
-        source = str(getattr(error, "type", "session")).removesuffix("_error")
-        cause = getattr(error, "error", error)
-        self._journal.append("error", source=source, message=type(cause).__name__)
-        logger.warning(
-            "a provider failed", extra={"source": source, "error": type(cause).__name__,
-                                        "recoverable": getattr(error, "recoverable", None)},
-        )  # fmt: skip
+    def _on_handoff(self, old: str, new: str) -> None:
+        self._signals.event("handoff", **{"from": old, "to": new})
 
     def _on_close(self, event: CloseEvent) -> None:
         if event.error is not None:
@@ -485,16 +355,3 @@ def _up_to_the_users_words(history: llm.ChatContext) -> llm.ChatContext:
     last = max((n for n, i in enumerate(items) if i.type == "message" and i.role == "user"), default=-1)
     kept = [i for n, i in enumerate(items) if n <= last or i.type != "message"]
     return llm.ChatContext(kept)
-
-
-def _moment(seconds: float) -> str:
-    """A wall-clock time of the library, as in our formats."""
-    return timestamp(datetime.fromtimestamp(seconds, UTC))
-
-
-def _usage(usage: dict[str, Any]) -> dict[str, Any]:
-    """A model's usage in the transcript's words, zeros left out."""
-    names = {"characters_count": "characters", "audio_duration": "audio_seconds"}
-    kind = str(usage.pop("type", "")).removesuffix("_usage")
-    counts = {names.get(name, name): value for name, value in usage.items() if value}
-    return {"kind": kind, **counts}

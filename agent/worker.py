@@ -12,7 +12,6 @@ from typing import Any
 
 from livekit import api
 from livekit.agents import AgentServer, JobRequest
-from livekit.agents.ipc.job_executor import JobExecutor
 from sqlalchemy import Engine
 
 from agent import library, stores
@@ -117,7 +116,7 @@ class Worker:
     def _on_started(self) -> None:
         library.on_process_closed(self._server, self._on_process_closed)
 
-    def _on_process_closed(self, process: JobExecutor) -> None:
+    def _on_process_closed(self, process: library.JobExecutor) -> None:
         running = process.running_job
         if running is None or self._recovery is None:
             return

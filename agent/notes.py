@@ -1,0 +1,208 @@
+"""What is written into the journal while a session talks: words said and heard, errors, usage."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from livekit.agents import AgentSession, ConversationItemAddedEvent, ErrorEvent, SpeechCreatedEvent, llm
+
+from agent import library
+from agent.heard import Heard, Segment, heard_prefix, part_heard
+from agent.people import People
+from agent.signals import timestamp
+from agent.transcripts.journal import Journal
+
+PROGRESS_SECONDS = 0.5
+"""How often an answer under way is journalled, so that a kill leaves the words heard up to then."""
+
+logger = logging.getLogger(__name__)
+
+
+class Notes:
+    """
+    Follows livekit's session and notes what happens in it.
+
+    Args:
+        journal: Where it is noted.
+        heard: What of the agents' words was heard.
+        people: Who the user is, and whether there.
+        captions: Whether the client gets words in step with the voice; livekit then knows where it was cut.
+        on_handoff: Called with the names of both agents when one took over from the other.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        heard: Heard,
+        people: People,
+        *,
+        captions: bool,
+        on_handoff: Callable[[str, str], None],
+    ) -> None:
+        self._journal = journal
+        self._heard = heard
+        self._people = people
+        self._captions = captions
+        self._on_handoff = on_handoff
+        self._loop = asyncio.get_running_loop()
+        self._session: AgentSession[Any] | None = None
+
+    def follow(self, session: AgentSession[Any]) -> None:
+        """Note what this session does from now on."""
+        self._session = session
+        session.on("conversation_item_added", self._on_item)
+        session.on("speech_created", self._on_speech)
+        session.on("session_usage_updated", self._on_usage)
+        session.on("error", self._on_error)
+
+    def follow_playback(self) -> None:
+        """Note what is played; the audio output exists once the session has started."""
+        if self._session is None or (output := self._session.output.audio) is None:
+            return
+        output.on("playback_started", lambda _: self._heard.playback_started(self._loop.time()))
+        output.on(
+            "playback_finished",
+            lambda event: self._heard.playback_finished(
+                event.playback_position, interrupted=event.interrupted
+            ),
+        )
+
+    def _on_item(self, event: ConversationItemAddedEvent) -> None:
+        item = event.item
+        if isinstance(item, llm.AgentHandoff):
+            if item.old_agent_id:
+                self._journal.append("handoff", **{"from": item.old_agent_id, "to": item.new_agent_id})
+                self._on_handoff(item.old_agent_id, item.new_agent_id)
+        elif isinstance(item, llm.ChatMessage):
+            if item.role == "user":
+                self._journal_user(item)
+            elif item.role == "assistant":
+                self._journal_agent(item)
+
+    def _journal_user(self, item: llm.ChatMessage) -> None:
+        started = item.metrics.get("started_speaking_at") or item.created_at
+        self._journal.append(
+            "user",
+            item_id=item.id,
+            identity=self._people.user,
+            text=item.text_content or "",
+            created_at=_moment(item.created_at),
+            started_at=_moment(started),
+            ended_at=_moment(item.metrics.get("stopped_speaking_at") or item.created_at),
+        )
+
+    def _journal_agent(self, item: llm.ChatMessage) -> None:
+        speech_id = library.current_speech(self._session) if self._session else None
+        segment = self._heard.of(speech_id) if speech_id else None
+        text = item.text_content or ""
+        if segment is None:
+            moment = _moment(item.created_at)
+            self._journal.append(
+                "agent", speech_id=item.id, item_id=item.id, agent=self._agent(), text=text, final=True,
+                interrupted=item.interrupted, heard="part" if item.interrupted else "all",
+                created_at=moment, started_at=moment, ended_at=moment,
+            )  # fmt: skip
+            return
+        segment.item_id = item.id
+        segment.interrupted = item.interrupted
+        if not item.interrupted:
+            segment.text, segment.said = text, text
+        elif self._captions:
+            segment.said = text  # the captions' own account: the words that were in step with the audio
+        self._commit(segment)
+
+    def _commit(self, segment: Segment) -> None:
+        """Write a segment for good: what was heard of it, to the word."""
+        self._heard.forget(segment)
+        if segment.said is not None:
+            words = segment.said
+        else:
+            played = segment.played_seconds
+            words = (
+                segment.words(self._loop.time())
+                if played is None
+                else heard_prefix(segment.text, played, segment.audio_seconds)
+            )
+        part = "all" if not segment.interrupted and words else part_heard(words, segment.text)
+        self._append_agent(segment, words or segment.text, part, final=True)
+
+    def _append_agent(self, segment: Segment, text: str, part: str, *, final: bool) -> None:
+        started = segment.started_at or segment.created_at
+        self._journal.append(
+            "agent",
+            speech_id=segment.id,
+            item_id=segment.item_id,
+            agent=segment.agent,
+            text=text,
+            final=final,
+            interrupted=segment.interrupted or part != "all" if final else True,
+            heard=part,
+            created_at=timestamp(segment.created_at),
+            started_at=timestamp(started),
+            ended_at=timestamp(segment.ended_at) if segment.ended_at else timestamp(),
+        )
+
+    async def follow_progress(self) -> None:
+        """An answer under way is in the journal within a second, whatever happens next."""
+        last = ""
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            segment = self._heard.playing()
+            if segment is None or not self._people.present:
+                continue
+            words = segment.words(self._loop.time())
+            if words and words != last:
+                last = words
+                self._append_agent(segment, words, "part", final=False)
+
+    def _on_speech(self, event: SpeechCreatedEvent) -> None:
+        handle = event.speech_handle
+        handle.add_done_callback(lambda _: self._speech_over(handle.id))
+
+    def _speech_over(self, speech_id: str) -> None:
+        """What was planned and never became an item was not heard, or only before a cut."""
+        while (segment := self._heard.of(speech_id)) is not None:
+            segment.interrupted = True
+            if segment.text.strip():
+                self._commit(segment)
+            else:
+                self._heard.forget(segment)
+
+    def commit_leftovers(self) -> None:
+        """The session is over: what was being said is written as far as it was heard."""
+        for segment in list(self._heard.segments):
+            segment.interrupted = True
+            if segment.text.strip():
+                self._commit(segment)
+
+    def _on_usage(self, event: Any) -> None:
+        models = [_usage(usage.model_dump()) for usage in event.usage.model_usage]
+        self._journal.append("usage", models=models)
+
+    def _on_error(self, event: ErrorEvent) -> None:
+        error = event.error
+        source = str(getattr(error, "type", "session")).removesuffix("_error")
+        cause = getattr(error, "error", error)
+        self._journal.append("error", source=source, message=type(cause).__name__)
+        logger.warning(
+            "a provider failed", extra={"source": source, "error": type(cause).__name__,
+                                        "recoverable": getattr(error, "recoverable", None)},
+        )  # fmt: skip
+
+    def _agent(self) -> str:
+        return self._session.current_agent.id if self._session else ""
+
+
+def _moment(seconds: float) -> str:
+    """A wall-clock time of the library, as in our formats."""
+    return timestamp(datetime.fromtimestamp(seconds, UTC))
+
+
+def _usage(usage: dict[str, Any]) -> dict[str, Any]:
+    """A model's usage in the transcript's words, zeros left out."""
+    names = {"characters_count": "characters", "audio_duration": "audio_seconds"}
+    kind = str(usage.pop("type", "")).removesuffix("_usage")
+    counts = {names.get(name, name): value for name, value in usage.items() if value}
+    return {"kind": kind, **counts}

@@ -1,0 +1,103 @@
+"""Imports point one way, and what only one place may do is done in one place."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+BELOW: dict[str, tuple[str, ...]] = {
+    # A package or module, and what of the worker it may import. What is not named here stands above all.
+    "agent.settings": (),
+    "agent.ending": (),
+    "agent.clock": (),
+    "agent.heard": (),
+    "agent.timers": ("agent.clock",),
+    "agent.people": (),
+    "agent.signals": (),
+    "agent.library": (),
+    "agent.stores": (),
+    "agent.transcripts": ("agent.transcripts",),
+    "agent.providers": ("agent.providers",),
+    "agent.services": ("agent.services", "agent.settings"),
+    "agent.agents": ("agent.agents", "agent.heard", "agent.library"),
+}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for package in ("agent", "config_store"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            yield name.removesuffix(".__init__"), path
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, names taken from packages included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def is_in(name: str, package: str) -> bool:
+    return name == package or name.startswith(package + ".")
+
+
+MODULES = list(modules())
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [m for m in MODULES if is_in(m[0], "config_store")], ids=lambda v: str(v)
+)
+def test_config_store_knows_neither_livekit_nor_the_worker(name: str, path: Path) -> None:
+    """What a session is configured to be can be used and tested alone."""
+    assert [i for i in imports(path) if is_in(i, "livekit") or is_in(i, "agent")] == []
+
+
+@pytest.mark.parametrize("package", list(BELOW))
+def test_imports_point_down(package: str) -> None:
+    """A part imports only what stands below: job → agents, providers, clock, transcripts → config_store."""
+    allowed = (package, *BELOW[package])
+    for name, path in MODULES:
+        if is_in(name, package):
+            up = {i for i in imports(path) if is_in(i, "agent") and i != "agent"}
+            up = {i for i in up if not any(is_in(i, a) for a in allowed)}
+            assert up == set(), f"{name} imports from above"
+
+
+def test_the_environment_is_read_in_one_place() -> None:
+    """Only the settings read os.environ; everybody else is told."""
+    readers = [
+        name
+        for name, path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and node.attr in ("environ", "getenv")
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "os"
+    ]
+    assert set(readers) <= {"agent.settings"}
+
+
+def test_the_librarys_private_parts_are_used_in_one_place() -> None:
+    """livekit-agents' inner modules are imported by `agent.library` alone."""
+    inner = ("livekit.agents.ipc", "livekit.agents.voice.agent_activity")
+    users = [name for name, path in MODULES if any(is_in(i, part) for i in imports(path) for part in inner)]
+
+    assert users == ["agent.library"]
+
+
+def test_the_installed_library_has_what_is_used_of_it() -> None:
+    """The pinned livekit-agents passes the start-up self-check."""
+    from agent.library import missing_parts
+
+    assert missing_parts() == []
+
+
+def test_files_stay_small() -> None:
+    """A file of more than 420 lines holds two things, or needs a reason here."""
+    assert [name for name, path in MODULES if len(path.read_text().splitlines()) > 420] == []
