@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from agent import settings as process_settings
 from agent import stores
 from agent.ending import End
+from agent.people import agent_identity
 from agent.settings import Settings
 from agent.signals import timestamp
 from agent.transcripts.journal import Journal
@@ -21,7 +22,16 @@ from agent.transcripts.redaction import redactor
 from agent.transcripts.shipping import Shipper
 from config_store.dispatch import Dispatch, DispatchError, parse_dispatch
 from config_store.resolve import Resolved
-from config_store.state import Claim, SessionState, commands_key, mint_session_id, state_key
+from config_store.state import (
+    ORPHANED_KEY,
+    STATE_SECONDS,
+    Claim,
+    SessionState,
+    commands_key,
+    mint_session_id,
+    state_key,
+    worker_sessions_key,
+)
 
 RENEW_SECONDS = 600.0
 """How often a live session renews the life of its keys in Redis."""
@@ -94,6 +104,7 @@ class Attempt:
         self.user_id = resolved.user_id or self.user_id
         self.log_fields |= {"bundle": resolved.bundle, "digest": resolved.digest[:15]}
         self._ctx.log_context_fields = {**self._ctx.log_context_fields, **self.log_fields}
+        self._background(self.own())
         self._open_journal(resolved)
         self._journal_config(resolved)
         if self.answer == "new":
@@ -188,6 +199,41 @@ class Attempt:
         except (RedisError, OSError) as exc:
             logger.warning("the state could not be written: %s", type(exc).__name__, extra=self.log_fields)
 
+    async def own(self) -> None:
+        """Enter the session among those of this worker, where others look when the worker dies."""
+        if not self.claimed.guarded:
+            return
+        key = worker_sessions_key(self.settings.worker_id or "")
+        try:
+            async with self.redis.pipeline(transaction=False) as pipe:
+                pipe.sadd(key, self.state.key)
+                pipe.expire(key, STATE_SECONDS)
+                await pipe.execute()
+        except (RedisError, OSError) as exc:
+            logger.warning("the worker's list of sessions was not written: %s", type(exc).__name__)
+
+    async def disown(self) -> None:
+        """The session is over, or another job's: take it off the worker's list."""
+        with contextlib.suppress(RedisError, OSError):
+            await self.redis.srem(worker_sessions_key(self.settings.worker_id or ""), self.state.key)
+
+    async def abandon(self) -> None:
+        """
+        This process dies because its worker did: let another worker take the session up at once.
+
+        A few seconds remain when the parent is gone; whoever does not use them is found by the missing
+        heartbeat.
+        """
+        if not self.claimed.guarded:
+            return
+        with contextlib.suppress(RedisError, OSError):
+            if await self.state.release(self._ctx.job.id):
+                await self.redis.rpush(ORPHANED_KEY, self.state.key)
+
+    def check_owner(self) -> None:
+        """After a pause: find out whether another process has the session, and if so, be gone."""
+        self._background(self.write_state(renewed="@now"))
+
     def remember_command(self, command_id: str) -> None:
         """This command was applied; a later attempt does not apply it again."""
         self._background(self.write_state(command=command_id))
@@ -214,6 +260,7 @@ class Attempt:
                 tombstone=self.dispatch.session_id is not None,
             )
             await self.redis.delete(f"session:{self.session_id}:config", commands_key(self.session_id))
+            await self.disown()
 
     async def close(self) -> None:
         """Let go of everything this process holds."""
@@ -251,8 +298,16 @@ async def claim(settings: Settings, ctx: JobContext) -> Attempt:
     try:
         async with asyncio.timeout_at(deadline):
             claimed = await state.claim(
-                session_id=session_id, worker=settings.worker_id or "", job=ctx.job.id, pid=os.getpid()
+                session_id=session_id,
+                worker=settings.worker_id or "",
+                job=ctx.job.id,
+                pid=os.getpid(),
+                room=ctx.job.room.name,
+                identity=agent_identity(ctx.job.id),
+                agent_name=ctx.job.agent_name,
+                metadata=ctx.job.metadata,
             )
+
     except (RedisError, OSError, TimeoutError) as exc:
         logger.warning("the session runs unguarded: Redis failed at the claim: %s", type(exc).__name__)
         claimed = Claim("new", session_id)

@@ -14,6 +14,7 @@ from livekit.agents import (
     AgentSession,
     AgentStateChangedEvent,
     CloseEvent,
+    ErrorEvent,
     JobContext,
     TurnHandlingOptions,
     UserInputTranscribedEvent,
@@ -21,7 +22,6 @@ from livekit.agents import (
     llm,
 )
 from livekit.agents.voice import SpeechHandle, room_io
-from livekit.agents.voice.agent_session import SessionConnectOptions
 
 from agent import library
 from agent.agents.configured import ConfiguredAgent
@@ -33,12 +33,16 @@ from agent.heard import Heard
 from agent.notes import Notes
 from agent.people import People
 from agent.providers import registry
+from agent.providers.last_resort import last_sentence, last_words
+from agent.providers.patience import connect_options
 from agent.providers.turns import build_vad, turn_handling
 from agent.signals import Signals
 from agent.timers import Timers
 from agent.transcripts.journal import Journal
 from config_store.schema import Generate, SessionConfig
 
+LAST_WORDS_SECONDS = 8.0
+"""Longest time in seconds for telling the user that a provider failed for good."""
 CLOSE_SECONDS = 3.0
 """Longest time in seconds that livekit's own closing may take."""
 LATE_WORDS_SECONDS = 0.3
@@ -97,6 +101,7 @@ class Conversation:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._resuming = False
         self._talking = False
+        self._failing = False
         self.agent_said_goodbye = False
         """Whether an agent ended the call with words of its own."""
         self._made: list[Any] = []
@@ -140,11 +145,12 @@ class Conversation:
             user_away_timeout=None,  # our clock decides what a silence means
             session_close_transcript_timeout=LATE_WORDS_SECONDS,
             aec_warmup_duration=None,  # it makes the first 3 s of speech uninterruptible
-            conn_options=SessionConnectOptions(max_unrecoverable_errors=1),
+            conn_options=connect_options(unrecoverable_errors=1),
         )
         session.on("user_state_changed", self._on_user_state)
         session.on("agent_state_changed", self._on_agent_state)
         session.on("user_input_transcribed", self._on_transcript)
+        session.on("error", self._on_error)
         session.on("close", self._on_close)
         self._notes.follow(session)
         return session
@@ -333,6 +339,27 @@ class Conversation:
 
     def _on_handoff(self, old: str, new: str) -> None:
         self._signals.event("handoff", **{"from": old, "to": new})
+
+    def _on_error(self, event: ErrorEvent) -> None:
+        """A provider that failed for good ends the call, with words that need no provider."""
+        if (
+            not getattr(event.error, "recoverable", False)
+            and not self._failing
+            and self._ending.asked is None
+        ):
+            self._failing = True
+            self._background(self._last_resort(str(getattr(event.error, "type", "provider_error"))))
+
+    async def _last_resort(self, cause: str) -> None:
+        try:
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
+                if self._people.present:
+                    await self._session.interrupt(force=True)
+                    words = last_words(self._config)
+                    await self._finished(self._session.say(last_sentence(self._config), audio=words))
+        except (TimeoutError, RuntimeError) as exc:
+            logger.warning("the last words were not heard: %s", type(exc).__name__)
+        self._ending.ask(PROVIDER_ERROR, cause)
 
     def _on_close(self, event: CloseEvent) -> None:
         if event.error is not None:

@@ -2,12 +2,13 @@
 
 import logging
 import threading
+import time
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from config_store.state import HEARTBEAT_SECONDS, heartbeat_key
+from config_store.state import HEARTBEAT_SECONDS, WORKERS_KEY, heartbeat_key
 
 BEAT_SECONDS = 1.0
 """Time between two beats."""
@@ -22,11 +23,14 @@ class Heartbeat:
         self._client = redis.Redis.from_url(
             url, socket_timeout=1.0, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0)
         )
+        self._worker = worker
         self._key = heartbeat_key(worker)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self.is_beating = False
         """Whether the last beat arrived."""
+        self.beating_since = 0.0
+        """When beats began to arrive without a break, on the monotonic clock."""
 
     def start(self) -> None:
         """Beat now and from now on."""
@@ -39,6 +43,7 @@ class Heartbeat:
         self._thread.join(3.0)
         try:
             self._client.delete(self._key)
+            self._client.srem(WORKERS_KEY, self._worker)
         except (redis.RedisError, OSError) as exc:
             logger.info("the last heartbeat could not be withdrawn: %s", type(exc).__name__)
         self._client.close()
@@ -49,10 +54,14 @@ class Heartbeat:
 
     def _beat(self) -> None:
         try:
+            if not self.is_beating:
+                self._client.sadd(WORKERS_KEY, self._worker)
             self._client.set(self._key, "1", px=int(HEARTBEAT_SECONDS * 1000))
         except (redis.RedisError, OSError) as exc:
             if self.is_beating:
                 logger.warning("Redis takes no heartbeat: %s", type(exc).__name__)
             self.is_beating = False
         else:
+            if not self.is_beating:
+                self.beating_since = time.monotonic()
             self.is_beating = True

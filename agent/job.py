@@ -23,6 +23,7 @@ from agent.ending import (
     MAX_DURATION,
     NO_PARTICIPANT,
     OPERATOR,
+    PROVIDER_ERROR,
     ROOM_DELETED,
     USER_LEFT,
     WORKER_DRAIN,
@@ -30,10 +31,12 @@ from agent.ending import (
     Ending,
 )
 from agent.people import People
+from agent.providers.registry import ProviderError
 from agent.settings import Settings
 from agent.signals import Signals
 from agent.taking_over import Past, past_of
 from agent.timers import Timers
+from agent.watchdog import Watchdog
 
 GOODBYE_SECONDS = 10.0
 """Longest goodbye in seconds; a session is over at most this long after its end was due."""
@@ -59,6 +62,7 @@ async def run_session(settings: Settings, ctx: JobContext) -> None:
     library.on_shutdown_request(ctx, lambda reason: _library_end(ending, reason))
 
     attempt = await claim(settings, ctx)
+    watchdog = Watchdog(attempt.check_owner)
     try:
         if attempt.answer == "held":
             logger.info("superseded: another job has this session", extra=attempt.log_fields)
@@ -66,7 +70,13 @@ async def run_session(settings: Settings, ctx: JobContext) -> None:
             await _turn_away(attempt, ctx, "already_ended")
         else:
             await _serve(attempt, ctx, ending, drain)
+    except asyncio.CancelledError:
+        # The worker is gone: the library cancels the job and exits within seconds. Leave at once and say so.
+        if ending.asked is None:
+            await asyncio.gather(ctx.room.disconnect(), attempt.abandon())
+        raise
     finally:
+        watchdog.stop()
         await attempt.close()
         ctx.shutdown(attempt.outcome)
 
@@ -84,8 +94,14 @@ async def _serve(attempt: Attempt, ctx: JobContext, ending: Ending, drain: "Drai
     past = await past_of(attempt)
 
     await ctx.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_ALL)
-    session = _Session(attempt, ctx, ending, past)
-    await session.begin()
+    try:
+        session = _Session(attempt, ctx, ending, past)
+        await session.begin()
+    except ProviderError as exc:
+        logger.error("a model cannot be made: %s", exc, extra=attempt.log_fields)
+        await attempt.end(End(PROVIDER_ERROR, str(exc)))
+        await _turn_away(attempt, ctx, PROVIDER_ERROR)
+        return
     drain.tell(session.drain_began)
     end = await ending.wait()
     await session.finish(end)

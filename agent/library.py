@@ -14,7 +14,7 @@ from typing import Any
 
 from livekit.agents import AgentServer, AgentSession, JobContext, llm
 from livekit.agents.ipc import job_proc_lazy_main, proc_pool
-from livekit.agents.ipc.job_executor import JobExecutor
+from livekit.agents.ipc.job_executor import JobExecutor as JobExecutor
 from livekit.agents.voice import agent_activity
 
 

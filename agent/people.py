@@ -11,6 +11,11 @@ USER_KINDS: Final = (rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD, rtc.Particip
 """Kinds of participant that can be the user: not agents, egress or ingest."""
 
 
+def agent_identity(job_id: str) -> str:
+    """The participant that a job is: livekit's own default, said explicitly because recovery relies on it."""
+    return f"agent-{job_id}"
+
+
 def kind_name(participant: rtc.RemoteParticipant) -> str:
     """LiveKit's word for the kind of a participant, lower case: standard, sip, agent, egress, ingress …"""
     with contextlib.suppress(ValueError):

@@ -5,6 +5,10 @@ Imported by name through livekit's `preload_modules`. SIGTERM and SIGINT are ign
 and so in every job: a signal to the whole process group must not end a call, and with the signals ignored
 only in the jobs the fork server dies and takes them along at their next log line (livekit-agents 1.8.9). The
 parent alone decides about ends. SIGUSR2 tells a job of a drain; until the job listens it must not kill it.
+
+Then everything that a call uses is loaded and used once, so that jobs share it and no first words wait for
+it. The end-of-turn weights are not: nothing here uses them, and the switch that leaves them out leaves out
+the voice detector's too, which is therefore loaded here.
 """
 
 import signal
@@ -14,11 +18,18 @@ signal.signal(signal.SIGINT, signal.SIG_IGN)
 signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 import redis.asyncio  # noqa: E402, F401 - its import costs 0.3 s, which a call must not pay
+from livekit import local_inference  # noqa: E402
+from livekit.rtc import _ffi_client  # noqa: E402
 
 import agent.job  # noqa: E402, F401 - and with it everything a session needs
+from agent import rehearsal  # noqa: E402
 from agent.providers import registry  # noqa: E402
 from agent.settings import load  # noqa: E402
 from config_store import levels  # noqa: E402
 
 levels.preload()
-registry.prewarm(load().prewarm)
+local_inference.init_vad()
+_ffi_client.get_ffi_lib()  # maps the native library; its runtime starts in each job
+_providers = load().prewarm
+registry.prewarm(_providers)
+rehearsal.rehearse(frozenset(_providers))

@@ -7,7 +7,7 @@ success for an entrypoint that raised.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,10 @@ from redis.exceptions import RedisError
 
 from agent import room
 from agent.ending import CRASHED
+from agent.people import agent_identity
 from agent.settings import Settings
+from agent.transcripts.entries import Entry
 from agent.transcripts.fold import end_of
-from agent.transcripts.journal import read_journals
 from config_store.dispatch import Dispatch, DispatchError, parse_dispatch
 from config_store.resolve import Resolved
 from config_store.state import SessionState, mint_session_id, state_key
@@ -45,6 +46,19 @@ class DeadJob:
     metadata: str
 
 
+def dead_job_of(found: Mapping[str, str]) -> DeadJob | None:
+    """The job that a session's state names as its last owner; None when the state is too young to say."""
+    if not found.get("identity"):
+        return None
+    return DeadJob(
+        job_id=found["identity"].removeprefix(agent_identity("")),
+        room=found["room"],
+        identity=found["identity"],
+        agent_name=found.get("agent_name", ""),
+        metadata=found.get("metadata", ""),
+    )
+
+
 class Recovery:
     """
     Judges jobs that are gone.
@@ -53,7 +67,8 @@ class Recovery:
         settings: The worker's settings.
         client: Redis.
         lkapi: LiveKit's server API.
-        finalize: Makes a session's record, in a thread.
+        finalize: Makes a session's record.
+        read: Reads a session's journal from disk and Redis; called in a thread.
     """
 
     def __init__(
@@ -63,11 +78,13 @@ class Recovery:
         client: Any,
         lkapi: api.LiveKitAPI,
         finalize: Callable[[str], Awaitable[None]],
+        read: Callable[[str], list[Entry]],
     ) -> None:
         self._settings = settings
         self._redis = client
         self._api = lkapi
         self._finalize = finalize
+        self._read = read
         self.recovering: set[str] = set()
         """Sessions that are being brought back now, so that nobody makes their record."""
 
@@ -86,11 +103,38 @@ class Recovery:
             if found.get("phase") in (None, "ended", "over"):
                 await self._finalize(session_id)
             return
-        if end_of(await asyncio.to_thread(read_journals, self._settings.journals, session_id)):
+        if end_of(await self._entries(session_id)):
             await state.end("", session_id=session_id, fence=None, tombstone=dispatch.session_id is not None)
             await self._finalize(session_id)
             return
         logger.warning("a job crashed", extra={"session": session_id, "job": job.job_id})
+        await state.release(job.job_id)
+        await self._recover(job, state, found, session_id, dispatch)
+
+    async def adopt(self, key: str, dead_worker: str) -> None:
+        """Bring back the session of a worker that is gone, unless somebody else does."""
+        state = SessionState(self._redis, key)
+        if not await state.adopt(dead_worker, self._settings.worker_id or ""):
+            return
+        found = await state.read()
+        job = dead_job_of(found)
+        if job is None:
+            return
+        session_id = found["session_id"]
+        logger.warning("a session of a dead worker is taken", extra={"session": session_id})
+        if end_of(await self._entries(session_id)):
+            await state.end("", session_id=session_id, fence=None, tombstone=key.startswith("session:"))
+            await self._finalize(session_id)
+            return
+        await self._recover(job, state, found, session_id, _dispatch_of(job))
+
+    async def _entries(self, session_id: str) -> list[Entry]:
+        """The journal as far as it is here; a dead worker on another machine left a copy in Redis."""
+        return await asyncio.to_thread(self._read, session_id)
+
+    async def _recover(
+        self, job: DeadJob, state: SessionState, found: dict[str, str], session_id: str, dispatch: Dispatch
+    ) -> None:
         self.recovering.add(session_id)
         try:
             await self._bring_back(job, state, found, session_id, dispatch)
@@ -100,7 +144,6 @@ class Recovery:
     async def _bring_back(
         self, job: DeadJob, state: SessionState, found: dict[str, str], session_id: str, dispatch: Dispatch
     ) -> None:
-        await state.release(job.job_id)
         await room.remove_participant(self._api, job.room, job.identity)
         if int(found.get("attempts", "1")) <= MOST_RECOVERIES and _may_resume(found):
             if not await self._user_is_there(job, found):

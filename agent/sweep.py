@@ -10,8 +10,11 @@ from redis.retry import Retry
 from sqlalchemy import Engine
 
 from agent.settings import Settings
+from agent.transcripts.entries import Entry
 from agent.transcripts.finalize import RecordNotMadeError, finalize
+from agent.transcripts.journal import read_journals
 from agent.transcripts.orphans import orphans
+from agent.transcripts.shipping import read_stream
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +41,15 @@ class Records:
     async def make(self, session_id: str) -> None:
         """Make one session's record; when that fails, the sweep tries again later."""
         await asyncio.to_thread(self._make, session_id)
+
+    def read(self, session_id: str) -> list[Entry]:
+        """A session's journal, from this disk and from Redis; what is away is left out. Blocks."""
+        entries = read_journals(self._settings.journals, session_id)
+        try:
+            return entries + read_stream(self._redis, session_id)
+        except (redis.RedisError, OSError) as exc:
+            logger.warning("a journal in Redis could not be read: %s", type(exc).__name__)
+            return entries
 
     async def sweep(self, busy: Collection[str]) -> None:
         """Make the records of all sessions here and in Redis that nobody serves, except the busy ones."""

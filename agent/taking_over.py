@@ -22,7 +22,7 @@ REDACTED_NOTE = (
     "The call was cut off by a technical fault and goes on now. Words in square brackets such as [email] "
     "stand for what was said and is not kept; ask for it again when you need it."
 )
-UNKNOWN_OUTCOME = "Outcome unknown: the call was cut off while this was running. Do not simply do it again."
+UNKNOWN_OUTCOME = "It is not known whether this was done, because the call was cut off meanwhile. Ask first."
 
 logger = logging.getLogger(__name__)
 

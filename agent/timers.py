@@ -40,6 +40,8 @@ class Timers:
             try:
                 # at least a tick: an end that was handed out stays due until the session is over
                 wait = None if moment is None else max(moment - loop.time(), 0.02)
-                await asyncio.wait_for(self._changed.wait(), wait)
+                # not wait_for: before Python 3.12 it swallows a cancellation that comes with the event
+                async with asyncio.timeout(wait):
+                    await self._changed.wait()
             except TimeoutError:
                 continue

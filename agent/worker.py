@@ -7,7 +7,7 @@ import math
 import secrets
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from livekit import api
@@ -15,10 +15,12 @@ from livekit.agents import AgentServer, JobRequest
 from sqlalchemy import Engine
 
 from agent import library, stores
+from agent.adoption import Adoption
 from agent.bundles import Bundles
 from agent.health import Health
 from agent.heartbeat import Heartbeat
 from agent.job import GOODBYE_SECONDS, run_session
+from agent.people import agent_identity
 from agent.recovery import DeadJob, Recovery
 from agent.settings import Settings, pass_on
 from agent.sweep import Records
@@ -27,6 +29,8 @@ ACCEPT_SECONDS = 10.0
 """How long an accepted job may take to appear as running before it no longer counts."""
 CLOSE_SECONDS = 15.0
 """Longest time in seconds for the last sessions to say goodbye and end once the drain is over."""
+ENDLESS = ("sweep", "watch", "adoption")
+"""Tasks that run until the worker stops."""
 FULL_LOAD = 1.0
 HIGHEST_OPEN_LOAD = 0.65
 """livekit-server never offers a job to a worker that reports 0.7 or more, and tells nobody (1.13.5)."""
@@ -111,7 +115,7 @@ class Worker:
             await request.reject(terminate=False)  # so that another worker gets it at once
             return
         self._accepted[request.id] = time.monotonic()
-        await request.accept()
+        await request.accept(identity=agent_identity(request.id))
 
     def _on_started(self) -> None:
         library.on_process_closed(self._server, self._on_process_closed)
@@ -169,11 +173,17 @@ class Worker:
         url, key, secret = self._settings.require_livekit()
         lkapi = api.LiveKitAPI(url, key, secret)
         self._recovery = Recovery(
-            self._settings, client=self._redis, lkapi=lkapi, finalize=self._records.make
+            self._settings,
+            client=self._redis,
+            lkapi=lkapi,
+            finalize=self._records.make,
+            read=self._records.read,
         )
         self._heartbeat.start()
-        self._background(self._sweep_for_ever())
-        self._background(self._bundles.watch())
+        adoption = Adoption(self._redis, self._heartbeat, self._recovery)
+        self._background(self._sweep_for_ever(), name="sweep")
+        self._background(adoption.run(), name="adoption")
+        self._background(self._bundles.watch(), name="watch")
         serving = asyncio.create_task(self._server.run(), name="livekit")
         stopping = asyncio.create_task(self._drain.wait(), name="stop")
         try:
@@ -221,7 +231,7 @@ class Worker:
         await self._server.aclose()
         await asyncio.gather(serving, return_exceptions=True)
         for task in list(self._tasks):
-            if task.get_name() in ("sweep", "watch"):
+            if task.get_name() in ENDLESS:
                 task.cancel()
         await asyncio.wait(self._tasks, timeout=10.0) if self._tasks else None
         await self._records.sweep(())
@@ -231,9 +241,6 @@ class Worker:
         await self._health.stop()
 
     async def _sweep_for_ever(self) -> None:
-        current = asyncio.current_task()
-        assert current is not None
-        current.set_name("sweep")
         while True:
             try:
                 busy = self._recovery.recovering if self._recovery else set()
@@ -242,8 +249,8 @@ class Worker:
                 logger.exception("a sweep failed; the next one tries again")
             await asyncio.sleep(self._settings.sweep_seconds)
 
-    def _background(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
+    def _background(self, work: Coroutine[Any, Any, None], name: str = "judge") -> None:
+        task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -38,7 +38,7 @@ else
 end
 local fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
 local attempts = redis.call('HINCRBY', KEYS[1], 'attempts', 1)
-redis.call('HSET', KEYS[1], 'owner_worker', worker, 'owner_job', job, 'pid', pid)
+redis.call('HSET', KEYS[1], 'owner_worker', worker, 'owner_job', job, 'pid', pid, unpack(ARGV, 7))
 redis.call('EXPIRE', KEYS[1], ttl)
 return {answer, now, fence, attempts}
 """
@@ -55,6 +55,14 @@ for i = 3, #ARGV, 2 do
 end
 redis.call('HSET', KEYS[1], unpack(fields))
 redis.call('EXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+
+# Somebody takes the place of a worker that is gone; of two that try, one does.
+_ADOPT = """
+local s = redis.call('HMGET', KEYS[1], 'owner_worker', 'phase')
+if s[1] ~= ARGV[1] or s[2] == 'ended' or s[2] == 'over' then return 0 end
+redis.call('HSET', KEYS[1], 'owner_worker', ARGV[2], 'owner_job', '', 'pid', '')
 return 1
 """
 
@@ -89,6 +97,17 @@ def commands_key(session_id: str) -> str:
 def heartbeat_key(worker: str) -> str:
     """The key that exists while a worker beats."""
     return f"worker:{worker}"
+
+
+WORKERS_KEY = "workers"
+"""The set of workers that have not left in good order."""
+ORPHANED_KEY = "sessions:orphaned"
+"""A list of state keys whose job died together with its worker and said so while dying."""
+
+
+def worker_sessions_key(worker: str) -> str:
+    """The set of state keys that a worker's jobs have claimed."""
+    return f"worker:{worker}:sessions"
 
 
 def mint_session_id(job: str) -> str:
@@ -129,7 +148,7 @@ class SessionState:
     async def _script(self, script: str, *arguments: str | int) -> Any:
         return await cast(Any, self._redis.eval(script, 1, self.key, *[str(a) for a in arguments]))
 
-    async def claim(self, *, session_id: str, worker: str, job: str, pid: int) -> Claim:
+    async def claim(self, *, session_id: str, worker: str, job: str, pid: int, **facts: str) -> Claim:
         """
         Take the session for a job, or learn why not.
 
@@ -141,10 +160,12 @@ class SessionState:
             worker: Id of the worker this job runs under.
             job: LiveKit's job id.
             pid: Process id of the job, for operators and tests on this machine.
+            facts: More about the job, for whoever has to bring the session back when it dies.
         """
         steal = ""
         for _ in range(2):
-            reply = await self._script(_CLAIM, worker, job, pid, session_id, steal, STATE_SECONDS)
+            flat = [part for pair in facts.items() for part in pair]
+            reply = await self._script(_CLAIM, worker, job, pid, session_id, steal, STATE_SECONDS, *flat)
             answer = cast(Answer, _text(reply[0]))
             now_ms = int(reply[1])
             if answer in ("new", "resume"):
@@ -178,6 +199,10 @@ class SessionState:
     async def release(self, job: str) -> bool:
         """Let a dead job's session be taken again. False: it was not that job's any more."""
         return bool(await self._script(_RELEASE, job))
+
+    async def adopt(self, dead_worker: str, worker: str) -> bool:
+        """Take a dead worker's place, with no job yet. False: somebody else has it, or it ended."""
+        return bool(await self._script(_ADOPT, dead_worker, worker))
 
     async def end(self, reason: str, *, session_id: str, fence: int | None, tombstone: bool) -> bool:
         """

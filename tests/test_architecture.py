@@ -22,7 +22,7 @@ BELOW: dict[str, tuple[str, ...]] = {
     "agent.transcripts": ("agent.transcripts",),
     "agent.providers": ("agent.providers",),
     "agent.services": ("agent.services", "agent.settings"),
-    "agent.agents": ("agent.agents", "agent.heard", "agent.library"),
+    "agent.agents": ("agent.heard", "agent.library", "agent.providers"),
 }
 
 

@@ -8,6 +8,7 @@ from livekit.agents import Agent, ModelSettings, llm
 
 from agent import library
 from agent.heard import Heard, Segment
+from agent.providers.loudness import amplify
 
 
 class ConfiguredAgent(Agent):
@@ -17,6 +18,7 @@ class ConfiguredAgent(Agent):
     Args:
         name: The agent's name in the bundle; livekit's `id`.
         models: The agent's own `stt`, `llm` and `tts`; what is missing is the session's.
+        loudness: Factor on the amplitude of a realtime model's voice; other voices bring theirs along.
         entered: Awaited when the agent takes the floor.
     """
 
@@ -27,6 +29,7 @@ class ConfiguredAgent(Agent):
         instructions: str,
         tools: Sequence["llm.Tool | llm.Toolset"],
         models: Mapping[str, Any],
+        loudness: float | None,
         heard: Heard,
         entered: Callable[["ConfiguredAgent"], Awaitable[None]],
         chat_ctx: llm.ChatContext | None = None,
@@ -39,6 +42,7 @@ class ConfiguredAgent(Agent):
             **models,
         )
         self._heard = heard
+        self._loudness = 1.0 if loudness is None else loudness
         self._entered = entered
 
     async def on_enter(self) -> None:
@@ -62,9 +66,23 @@ class ConfiguredAgent(Agent):
         self, text: AsyncIterable[str], model_settings: ModelSettings
     ) -> AsyncIterator[rtc.AudioFrame]:
         """Note how much audio there is of them."""
+        async for frame in self._measured(Agent.default.tts_node(self, text, model_settings)):
+            yield frame
+
+    async def realtime_audio_output_node(
+        self, audio: AsyncIterable[rtc.AudioFrame], model_settings: ModelSettings
+    ) -> AsyncIterator[rtc.AudioFrame]:
+        """The same for a realtime model, whose voice gets its loudness here."""
+        loud = amplify(audio, self._loudness) if self._loudness != 1.0 else audio
+        async for frame in self._measured(
+            Agent.default.realtime_audio_output_node(self, loud, model_settings)
+        ):
+            yield frame
+
+    async def _measured(self, frames: AsyncIterable[rtc.AudioFrame]) -> AsyncIterator[rtc.AudioFrame]:
         speech_id = library.current_speech(self.session)
         seconds, segment = 0.0, None
-        async for frame in Agent.default.tts_node(self, text, model_settings):
+        async for frame in frames:
             seconds += frame.duration
             segment = segment or self._segment(speech_id)
             if segment is not None:

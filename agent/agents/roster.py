@@ -17,6 +17,7 @@ from agent.agents.tools import (
     set_panel_tool,
 )
 from agent.heard import Heard
+from agent.providers.sentences import language_instruction
 from config_store.schema import AgentConfig, SessionConfig
 
 HANDOFF_CAP = 20
@@ -77,7 +78,8 @@ class Roster:
             described = self._config.agents[name]
             self._agents[name] = ConfiguredAgent(
                 name,
-                instructions=described.instructions or "",
+                instructions=_instructions(described.instructions, self._config.target_language),
+                loudness=self._config.tuning_for(name).loudness,
                 tools=self._tools(name, described),
                 models=self._models(name),
                 heard=self._heard,
@@ -113,6 +115,11 @@ class Roster:
                 description = f"Hand the call over to the agent '{target}', who then talks with the user."
                 tools.append(handoff_tool(target, description, self._hand_over))
         return tools
+
+
+def _instructions(text: str, language: str) -> str:
+    """The agent's part, and the language it speaks."""
+    return f"{text.rstrip()}\n\n{language_instruction(language)}".lstrip()
 
 
 def carried(history: llm.ChatContext, context: str) -> llm.ChatContext:

@@ -68,7 +68,7 @@ class RunningWorker:
             "AGENT_DATA": str(data),
             "AGENT_BUNDLES": str(bundles),
             "AGENT_HTTP_PORT": str(self.port),
-            "AGENT_MODULES": "agent.demo.tools",
+            "AGENT_MODULES": "agent.demo.tools,tests.e2e.tools",
             "AGENT_SWEEP_SECONDS": "1",
             "AGENT_DRAIN_SECONDS": "1",
             **(environment or {}),
@@ -83,6 +83,14 @@ class RunningWorker:
             name=self.environment.get("AGENT_NAME", "agent"),
         )
         self._engine: Engine | None = None
+
+    def kill(self) -> float:
+        """SIGKILL the parent alone; when that was."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+        return time.monotonic()
 
     def start(self, *, wait: bool = True) -> None:
         """Start it, and wait until it is ready for jobs."""

@@ -1,12 +1,15 @@
 """A call survives its process."""
 
+import asyncio
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import RunningWorker, said
+from agent.services.livekit_server import LiveKitServer
+from tests.e2e.harness import RunningWorker, eventually, said
 
 pytestmark = pytest.mark.e2e
 
@@ -62,3 +65,113 @@ async def test_a_crash_loop_ends_after_two_recoveries(worker: RunningWorker) -> 
     record = await worker.transcript("loop-1")
     assert record["end_reason"] == "crashed"
     assert len(record["attempts"]) == 3
+
+
+async def test_a_blocked_event_loop_ends_the_process_and_not_the_call(worker: RunningWorker) -> None:
+    """A tool that blocks is killed after ten seconds; it is not run again, and the LLM is told so."""
+    started = await worker.session("blocked-1")
+    async with worker.caller(started) as caller:
+        await caller.wait_words("Welcome", within=10)
+        await caller.heard_all(after=caller.joined_at)
+        await caller.say("wait for me")
+        await caller.wait_event("resumed", within=25)
+        await caller.wait_words("lost you", within=10)
+        await caller.heard_all(after=time.monotonic() - 0.5)
+        await caller.say("thank you goodbye")
+        await caller.wait_event("ended", reason="agent_ended", within=15)
+
+    record = await worker.transcript("blocked-1")
+    calls = [(i["name"], i["status"]) for i in record["items"] if i["type"] == "tool_call"]
+    assert calls == [("block", "unknown"), ("end_call", "ok")]
+    assert len(record["attempts"]) == 2
+
+
+async def test_a_paused_process_that_was_replaced_is_neither_heard_nor_recorded(
+    worker: RunningWorker,
+) -> None:
+    """A process that stood still while another one took the session finds that out and is gone."""
+    started = await worker.session("paused-1")
+    async with worker.caller(started) as caller:
+        await caller.heard_all(after=caller.joined_at)
+        pid = int((await worker.state("paused-1"))["pid"])
+        os.kill(pid, signal.SIGSTOP)
+        async with worker.redis() as client:
+            lost = {"owner_worker": "gone", "owner_job": ""}
+            await client.hset("session:paused-1:state", mapping=lost)
+            await client.rpush("sessions:orphaned", "session:paused-1:state")
+        await caller.wait_event("resumed", attempt=2, within=15)
+        await caller.heard_all(after=time.monotonic() - 0.5)
+        os.kill(pid, signal.SIGCONT)
+        await eventually(lambda: not is_running(pid), "the old process is gone", 15)
+        await caller.say("what are your opening hours")
+        await caller.wait_words("nine to five", within=10)
+        await caller.heard_all(after=time.monotonic() - 0.5)
+        await caller.say("thank you goodbye")
+        await caller.wait_event("ended", within=15)
+
+    record = await worker.transcript("paused-1")
+    assert said(record, "assistant").count("We are open from nine to five.") == 1
+    assert len(record["attempts"]) == 2
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process, zombies apart."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+async def test_another_worker_takes_the_calls_of_a_killed_one(
+    livekit_server: LiveKitServer, tmp_path: Path
+) -> None:
+    """The worker is killed with SIGKILL: another one on the same stores is heard within seconds."""
+    first = RunningWorker(livekit_server, tmp_path / "data", environment={"AGENT_NAME": "pair"})
+    second = RunningWorker(livekit_server, tmp_path / "data", environment={"AGENT_NAME": "pair"})
+    try:
+        first.start()
+        started = await first.session("pair-1")
+        second.start()
+        async with first.caller(started) as caller:
+            await caller.heard_all(after=caller.joined_at)
+            killed = first.kill()
+            back = await caller.heard_speech(after=killed + 0.2, within=15)
+            await caller.wait_event("resumed", attempt=2)
+            await caller.heard_all(after=back.start)
+            await caller.say("thank you goodbye")
+            await caller.wait_event("ended", reason="agent_ended", within=15)
+        record = await second.transcript("pair-1")
+    finally:
+        first.stop()
+        second.stop()
+
+    print(f"silence {back.start - killed:.2f} s")
+    assert back.start - killed < 10
+    assert len(record["attempts"]) == 2
+    assert said(record, "assistant").count("Welcome to the shop.") == 1
+
+
+async def test_a_restarted_worker_takes_up_its_own_calls(
+    livekit_server: LiveKitServer, tmp_path: Path
+) -> None:
+    """Killed and started again: the call goes on in the same room, and nothing is lost."""
+    worker = RunningWorker(livekit_server, tmp_path / "data", environment={"AGENT_NAME": "again"})
+    try:
+        worker.start()
+        started = await worker.session("again-1")
+        async with worker.caller(started) as caller:
+            await caller.heard_all(after=caller.joined_at)
+            await caller.say("what are your opening hours")
+            await caller.wait_words("nine to five", within=10)
+            worker.kill()
+            await asyncio.to_thread(worker.start)
+            await caller.wait_event("resumed", attempt=2, within=15)
+            await caller.heard_all(after=time.monotonic() - 0.5)
+            await caller.say("thank you goodbye")
+            await caller.wait_event("ended", reason="agent_ended", within=15)
+        record = await worker.transcript("again-1")
+    finally:
+        worker.stop()
+
+    assert said(record, "user") == ["what are your opening hours", "thank you goodbye"]
+    assert [a["attempt"] for a in record["attempts"]] == [1, 2]
