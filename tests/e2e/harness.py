@@ -103,6 +103,10 @@ class RunningWorker:
         if wait:
             self.wait_ready()
 
+    def command(self, *arguments: str) -> list[str]:
+        """`agent …`, to be run with this worker's environment."""
+        return [sys.executable, "-m", "agent", *arguments]
+
     def wait_ready(self) -> None:
         """Wait until `/readyz` answers 200."""
         until = time.monotonic() + READY_SECONDS

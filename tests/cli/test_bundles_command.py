@@ -1,0 +1,251 @@
+"""`agent bundles` and `agent preset`: what they print, and the status they end with."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from typer.testing import CliRunner
+
+from agent.cli import bundles as bundles_command
+from agent.cli import preset as preset_command
+from agent.transcripts.migrations import upgrade
+from config_store.json_schema import bundle_schema
+from config_store.overrides import override_key
+
+ROOT = Path(__file__).parents[2]
+CALL = """
+name: ${TITLE}
+models:
+  {stt: {provider: offline, options: {phrases: [hello]}}, llm: {provider: offline}, tts: {provider: offline}}
+agents:
+  desk: {instructions: "You talk to {{who}}.", greeting: "Hello {{who}}."}
+idle_timeout_seconds: 30
+variables: {who: {default: "${WHO}"}}
+"""
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with one good bundle, whose environment is known."""
+    (tmp_path / "bundles").mkdir()
+    (tmp_path / "bundles" / "call.yaml").write_text(CALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AGENT_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("TITLE", "hush-title")
+    monkeypatch.setenv("WHO", "hush-who")
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder: Path) -> Run:
+    """`agent bundles …` or `agent preset …`; returns the result with stdout and stderr apart."""
+
+    def run_one(*arguments: str, status: int = 0, stdin: str | None = None) -> Any:
+        group, *rest = arguments
+        app = {"bundles": bundles_command.app, "preset": preset_command.app}[group]
+        result = CliRunner().invoke(app, rest, input=stdin)
+        assert result.exit_code == status, result.output
+        return result
+
+    return run_one
+
+
+def test_check_says_what_is_right_and_wrong(run: Run, folder: Path) -> None:
+    """A good folder ends with 0; a mistake with 2 and the report on stderr, with a path to click on."""
+    assert run("bundles", "check").stdout == "1 of 1 bundle valid\n"
+    (folder / "bundles" / "bad.yaml").write_text("idle_timeout_second: 3\n")
+
+    result = run("bundles", "check", status=2)
+
+    assert result.stdout == "1 of 2 bundles valid\n"
+    assert result.stderr.startswith("bundle 'bad' is not valid: 1 problem\nbundles/bad.yaml:1:1: unknown key")
+    assert run("bundles", "check", "call").stdout == "1 of 1 bundle valid\n"
+    found = json.loads(run("bundles", "check", "--json", status=2).stdout)
+    assert [(entry["name"], entry["state"]) for entry in found] == [("bad", "invalid"), ("call", "startable")]
+    assert {key: found[0]["problems"][0][key] for key in ("file", "line", "column", "severity")} == {
+        "file": "bundles/bad.yaml", "line": 1, "column": 1, "severity": "error",
+    }  # fmt: skip
+
+
+def test_check_says_routes_too(run: Run, folder: Path) -> None:
+    """A mistake in routes.yaml is part of the folder's check."""
+    (folder / "bundles" / "routes.yaml").write_text("routes: [{room: x, bundle: cal}]\n")
+
+    result = run("bundles", "check", status=2)
+
+    assert "bundles/routes.yaml:1:28: no bundle 'cal'; did you mean 'call'?" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("bundles", "check", "cal"), "error: no bundle 'cal'; did you mean 'call'?"),
+        (("bundles", "explain", "cal"), "error: no bundle 'cal'; did you mean 'call'?"),
+        (("bundles", "explain", "call", "--set", "x"), "error: 'x' is not path=value"),
+        (("bundles", "explain", "call", "--set", "a=[1"), "error: 'a': the value cannot be read"),
+        (("bundles", "explain", "call", "--set", "a=1", "--set", "a.b=2"), "error: 'a.b': a part of"),
+        (("preset", "save", "--user", "u"), "error: a preset needs a name and a bundle"),
+        (("preset", "save", "--user", "u", "--file", "no.yaml"), "error: no.yaml cannot be read"),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_one_line(run: Run, arguments: tuple[str, ...], line: str) -> None:
+    """What a caller gets wrong is one line on stderr and status 2."""
+    result = run(*arguments, status=2)
+
+    assert result.stderr.startswith(line)
+    assert result.stderr.count("\n") == 1
+    assert result.stdout == ""
+
+
+def test_no_folder_and_an_empty_one(run: Run, folder: Path) -> None:
+    """Without a folder, and without a bundle in it, the line says which setting or file is missing."""
+    (folder / "bundles" / "call.yaml").unlink()
+    assert "holds no bundle; a bundle is a file NAME.yaml" in run("bundles", "check", status=2).stderr
+    (folder / "bundles").rmdir()
+    assert "AGENT_BUNDLES names the bundles folder" in run("bundles", "list", status=2).stderr
+
+
+def test_list(run: Run, folder: Path) -> None:
+    """The list names every bundle with its state, and shows no value of the environment."""
+    (folder / "bundles" / "part.yaml").write_text("description: A part.\n")
+    (folder / "bundles" / "bad.yaml").write_text("x: 1\n")
+
+    assert run("bundles", "list").stdout == (
+        "bad   invalid\ncall  startable  ${TITLE}\npart  partial    A part.\n"
+    )
+    assert json.loads(run("bundles", "list", "--json").stdout)[1] == {
+        "name": "call", "state": "startable", "organization": None, "title": "${TITLE}", "description": None,
+    }  # fmt: skip
+
+
+def test_explain_names_every_origin(run: Run) -> None:
+    """Every value has its origin; an override its verdict; a value of the environment is never shown."""
+    result = run(
+        "bundles", "explain", "call", "--set", "voice_tuning.pace=9", "--set", "llm_model=x", "--json"
+    )
+    found = json.loads(result.stdout)
+    values = {entry["path"]: (entry["value"], entry["origin"]) for entry in found["values"]}
+
+    assert values["voice_tuning.pace"] == (3.0, "dispatch")
+    assert values["idle_timeout_seconds"] == (30.0, "bundles/call.yaml:7:1")
+    assert values["captions"] == (True, "default")
+    assert values["turn_taking.min_delay"] == (0.4, "optimization_level")
+    assert values["name"] == ("${TITLE}", "bundles/call.yaml:2:1")
+    assert values["agents.desk.greeting"][0] == "Hello ${WHO}."
+    assert found["verdicts"][0]["path"] == "models.llm.model"
+    plain = run("bundles", "explain", "call").stdout
+    assert "hush" not in result.stdout + plain
+    assert "idle_timeout_seconds" in plain
+
+
+def test_explain_all_layers(run: Run, folder: Path) -> None:
+    """With all layers the values that lost stand below the one that won, the strongest first."""
+    (folder / "bundles" / "own.yaml").write_text("include: [call]\nidle_timeout_seconds: 40\n")
+
+    result = run("bundles", "explain", "own", "--set", "idle_timeout_seconds=50", "--all-layers", "--json")
+
+    found = {entry["path"]: entry for entry in json.loads(result.stdout)["values"]}
+    assert [(said["value"], said["origin"]) for said in found["idle_timeout_seconds"]["over"]] == [
+        (40, "bundles/own.yaml:2:1"), (30, "bundles/call.yaml:7:1"), (300.0, "default"),
+    ]  # fmt: skip
+    plain = run("bundles", "explain", "own", "--set", "idle_timeout_seconds=50", "--all-layers").stdout
+    assert "over 40" in plain
+    assert "hush" not in result.stdout + plain
+
+
+def test_explain_a_session_that_would_start(
+    run: Run, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a session's id the override in Redis counts, as it would if the session began now."""
+    monkeypatch.setenv("REDIS_URL", valkey_url)
+    client = redis.Redis.from_url(valkey_url)
+    client.set(override_key("explained-1"), '{"voice_tuning": {"pace": 1.5}, "nonsense": 1}', ex=60)
+
+    upgrade(f"sqlite:///{Path('data').absolute() / 'agent.db'}")
+    found = json.loads(run("bundles", "explain", "call", "--redis", "explained-1", "--json").stdout)
+
+    values = {entry["path"]: (entry["value"], entry["origin"]) for entry in found["values"]}
+    assert values["voice_tuning.pace"] == (1.5, "redis session:explained-1:config")
+    assert [verdict["path"] for verdict in found["verdicts"]] == ["voice_tuning.pace", "nonsense"]
+    client.close()
+
+
+def test_explain_a_session_that_is_not_known(
+    run: Run, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that neither Redis nor the records know is said to be unknown."""
+    monkeypatch.setenv("REDIS_URL", valkey_url)
+    upgrade(f"sqlite:///{Path('data').absolute() / 'agent.db'}")
+
+    assert "there is no session 'nobody'" in run("bundles", "explain", "--session", "nobody", status=2).stderr
+
+
+def test_explain_a_bundle_that_is_wrong(run: Run, folder: Path) -> None:
+    """A wrong bundle is reported with its places instead."""
+    (folder / "bundles" / "bad.yaml").write_text("x: 1\n")
+
+    assert "bundles/bad.yaml:1:1: unknown key 'x'" in run("bundles", "explain", "bad", status=2).stderr
+    error = json.loads(run("bundles", "explain", "bad", "--json", status=2).stderr)
+    assert error["error"]["code"] == "invalid_bundle"
+
+
+def test_the_schema_that_editors_use_is_the_present_one(run: Run) -> None:
+    """The schema beside the bundles is what the command prints, and describes every field."""
+    printed = run("bundles", "schema").stdout
+    schema = bundle_schema()
+
+    assert json.loads(printed) == schema
+    assert (ROOT / "bundles" / "bundle.schema.json").read_text("utf-8") == printed
+    fields = {
+        f"{name}.{key}": field
+        for name, section in {"": schema, **schema["$defs"]}.items()
+        for key, field in section.get("properties", {}).items()
+    }
+    assert not [path for path, field in fields.items() if not field.get("description")]
+    assert fields[".idle_timeout_seconds"]["default"] == 300.0
+    assert "include" in schema["properties"]
+
+
+def test_presets_from_save_to_delete(run: Run) -> None:
+    """A preset is saved, listed, shown as what `save --file` takes, made the default, and deleted."""
+    upgrade(f"sqlite:///{Path('data').absolute() / 'agent.db'}")
+    user = ("--user", "u1")
+    run(
+        "preset",
+        "save",
+        *user,
+        "--name",
+        "calm",
+        "--bundle",
+        "call",
+        "--set",
+        "voice_tuning.pace=0.8",
+        "--default",
+    )
+    run("preset", "save", *user, "--name", "brisk", "--bundle", "call", "--set", "voice_tuning.pace=1.4")
+    listed = json.loads(run("preset", "list", *user, "--json").stdout)
+
+    assert [(preset["name"], preset["is_default"]) for preset in listed] == [("brisk", False), ("calm", True)]
+    shown = run("preset", "show", "calm", *user).stdout
+    assert "voice_tuning:\n    pace: 0.8\n" in shown
+    run("preset", "delete", "calm", *user)
+    assert "'calm'" in run("preset", "show", "calm", *user, status=2).stderr
+    run("preset", "save", *user, "--file", "-", stdin=shown)
+    assert [line[0] for line in run("preset", "list", *user).stdout.splitlines()] == [" ", "*"]
+    explained = json.loads(run("bundles", "explain", "call", *user, "--json").stdout)
+    assert explained["preset"] is not None
+    run("preset", "default", *user)
+    assert json.loads(run("bundles", "explain", "call", *user, "--json").stdout)["preset"] is None
+    by_id = json.loads(run("bundles", "explain", "call", "--preset", listed[0]["id"], "--json").stdout)
+    assert by_id["preset"] == listed[0]["id"]
+    assert run("preset", "list", "--user", "u2").stdout == ""
+
+
+def test_presets_without_a_database(run: Run) -> None:
+    """A database without tables is one line that says what to run, and status 1."""
+    assert "run `agent db upgrade`" in run("preset", "list", "--user", "u", status=1).stderr
