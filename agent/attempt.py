@@ -258,6 +258,7 @@ class Attempt:
                 session_id=self.session_id,
                 fence=self.claimed.fence,
                 tombstone=self.dispatch.session_id is not None,
+                detail=end.detail,
             )
             await self.redis.delete(f"session:{self.session_id}:config", commands_key(self.session_id))
             await self.disown()

@@ -47,6 +47,10 @@ CLOSE_SECONDS = 3.0
 """Longest time in seconds that livekit's own closing may take."""
 LATE_WORDS_SECONDS = 0.3
 """How long closing waits for a last transcript; the library's default of 2 s delays every end."""
+LISTENING_RATE = 16_000
+"""Hz; the voice detector's own rate, and that of speech recognizers."""
+REALTIME_RATE = 24_000
+"""Hz; what speech-to-speech models take."""
 CHAT_CHARACTERS = 4000
 """Longest chat text that counts as a turn; longer ones are dropped."""
 CHAT_PER_10_SECONDS = 10
@@ -158,11 +162,25 @@ class Conversation:
     def _room_options(self) -> room_io.RoomOptions:
         text_only = self._config.modality_profile == "text_only"
         return room_io.RoomOptions(
-            audio_input=not text_only,
+            audio_input=False if text_only else self._audio_input(),
             audio_output=not text_only,
             text_output=self._config.captions or text_only,
             text_input=room_io.TextInputOptions(text_input_cb=self._on_chat),
             close_on_disconnect=False,  # a page refresh is not an end; the absence timer is ours
+        )
+
+    def _audio_input(self) -> room_io.AudioInputOptions:
+        """
+        What the voice detector and the recognizers work at, unprocessed.
+
+        Gain control and the buffer of what was said before the connection cost a tenth of a call's CPU;
+        clients level their microphones themselves, and the agent is in the room before the user.
+        """
+        realtime = any(self._config.models_for(name).realtime for name in self._config.agents)
+        return room_io.AudioInputOptions(
+            sample_rate=REALTIME_RATE if realtime else LISTENING_RATE,
+            auto_gain_control=False,
+            pre_connect_audio=False,
         )
 
     # ------------------------------------------------------------------ acting

@@ -37,6 +37,8 @@ from agent.signals import Signals
 from agent.taking_over import Past, past_of
 from agent.timers import Timers
 from agent.watchdog import Watchdog
+from config_store.personas import MODALITY_PARTS
+from config_store.schema import SessionConfig
 
 GOODBYE_SECONDS = 10.0
 """Longest goodbye in seconds; a session is over at most this long after its end was due."""
@@ -93,7 +95,7 @@ async def _serve(attempt: Attempt, ctx: JobContext, ending: Ending, drain: "Drai
         return
     past = await past_of(attempt)
 
-    await ctx.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_ALL)
+    await ctx.connect(auto_subscribe=_wanted_tracks(attempt.resolved.config))
     try:
         session = _Session(attempt, ctx, ending, past)
         await session.begin()
@@ -207,8 +209,12 @@ class _Session:
         elif self._greeting is None:
             self._greeting = asyncio.create_task(self._conversation.greet())
 
-    def _user_absent(self, _identity: str, reason: str) -> None:
+    def _user_absent(self, kind: str, reason: str) -> None:
         logger.info("the user left", extra={"reason": reason, **self._attempt.log_fields})
+        if reason == "PARTICIPANT_REMOVED":
+            self._ending.ask(OPERATOR, "the user was removed from the room")
+        elif kind == "sip":
+            self._ending.ask(USER_LEFT, "hung up")  # a telephone does not come back into the same room
         self._clock.user_absent(asyncio.get_running_loop().time())
         self._timers.look()
         self._conversation.hush()
@@ -301,6 +307,14 @@ async def _turn_away(attempt: Attempt, ctx: JobContext, reason: str) -> None:
     await signals.flush(TELL_SECONDS)
     await signals.close()
     await room.close_room(ctx.api, ctx.job.room.name)
+
+
+def _wanted_tracks(config: SessionConfig) -> AutoSubscribe:
+    """Video and screen share are received only where the modality profile has them."""
+    parts = MODALITY_PARTS[config.modality_profile]
+    if parts & {"camera", "screenshare"}:
+        return AutoSubscribe.SUBSCRIBE_ALL
+    return AutoSubscribe.AUDIO_ONLY if "audio" in parts else AutoSubscribe.SUBSCRIBE_NONE
 
 
 def _room_end(reason: int) -> tuple[str, str]:

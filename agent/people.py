@@ -37,7 +37,7 @@ class People:
     on_present: Callable[[str], None]
     """Called with the identity when the user is there, each time anew."""
     on_absent: Callable[[str, str], None]
-    """Called with the identity and LiveKit's reason when the user is gone."""
+    """Called with the kind of participant and LiveKit's reason when the user is gone."""
     on_change: Callable[[str, str, str], None]
     """Called with identity, kind and `joined` or `left` for everybody."""
     user: str | None = None
@@ -85,4 +85,5 @@ class People:
         if identity == self.user and self.present:
             self.present = False
             reason = participant.disconnect_reason
-            self.on_absent(identity, rtc.DisconnectReason.Name(reason) if reason is not None else "UNKNOWN")
+            name = rtc.DisconnectReason.Name(reason) if reason is not None else "UNKNOWN_REASON"
+            self.on_absent(kind_name(participant), name)

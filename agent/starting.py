@@ -12,8 +12,11 @@ from livekit import api
 from redis.exceptions import RedisError
 
 from agent import room, stores
+from agent.ending import CONFIG_REFUSED
 from agent.settings import Settings
 from config_store.overrides import RedisOverrides, override_key
+from config_store.personas import MODALITY_PARTS
+from config_store.resolved import Resolved
 from config_store.state import SessionState, state_key
 
 DEPARTURE_MARGIN_SECONDS = 5
@@ -22,6 +25,12 @@ CAME_SECONDS = 5.0
 """How long a worker has to take the session; after that it is asked for once more."""
 LOOK_SECONDS = 0.02
 TOKEN_HOURS = 6
+SOURCES = {
+    "audio": ("microphone",),
+    "camera": ("camera",),
+    "screenshare": ("screen_share", "screen_share_audio"),
+}
+"""What each part of a modality profile lets a client publish, in LiveKit's names of track sources."""
 
 
 class NotStartedError(Exception):
@@ -30,6 +39,7 @@ class NotStartedError(Exception):
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)
         self.code = code
+        self.is_wrong_use = code in ("session_ended", CONFIG_REFUSED)
 
 
 @dataclass(frozen=True)
@@ -86,22 +96,26 @@ async def start_session(settings: Settings, wanted: Wanted) -> Started:
         async with api.LiveKitAPI(url, key, secret) as lkapi:
             metadata = _metadata(session_id, wanted)
             await lkapi.room.create_room(_room_request(settings, name, metadata, wanted))
-            if not await _came(state):
+            found = await _came(state)
+            if not found:
                 await room.dispatch(lkapi, name, settings.name, metadata)
-                if not await _came(state):
+                found = await _came(state)
+                if not found:
                     raise NotStartedError(
                         "no worker took the session; check that a worker runs with this AGENT_NAME "
                         f"('{settings.name}') and is not full (`agent doctor`)",
                         code="no_worker",
                     )
-        await _refuse_ended(state)
+        _refuse_ended(found)
     except (RedisError, OSError) as exc:
         raise NotStartedError(f"Redis does not answer: {type(exc).__name__}", code="redis") from None
     except api.TwirpError as exc:
         raise NotStartedError(f"LiveKit refused: {exc.code}", code="livekit") from None
     finally:
         await client.aclose()
-    return Started(session_id, name, url, _token(key, secret, name, wanted.user_id or f"user-{session_id}"))
+    return Started(
+        session_id, name, url, _token(key, secret, name, wanted.user_id or f"user-{session_id}", found)
+    )
 
 
 def _room_request(settings: Settings, name: str, metadata: str, wanted: Wanted) -> api.CreateRoomRequest:
@@ -126,31 +140,50 @@ def _metadata(session_id: str, wanted: Wanted) -> str:
     return json.dumps({name: value for name, value in given.items() if value})
 
 
-async def _came(state: SessionState) -> bool:
-    """Whether a job has claimed the session, within the bound."""
+async def _came(state: SessionState) -> dict[str, str]:
+    """The session's state once a job has claimed and configured it; empty when none did within the bound."""
     loop = asyncio.get_running_loop()
     until = loop.time() + CAME_SECONDS
     while loop.time() < until:
-        if await state.read():
-            return True
+        found = await state.read()
+        if found.get("phase") not in (None, "claimed"):
+            return found
         await asyncio.sleep(LOOK_SECONDS)
-    return False
+    return {}
 
 
-async def _refuse_ended(state: SessionState) -> None:
-    found = await state.read()
-    if found.get("phase") == "ended":
-        raise NotStartedError(
-            f"the session has ended ({found.get('end_reason') or 'unknown'}); use another session id",
-            code="session_ended",
-        )
+def _refuse_ended(found: dict[str, str]) -> None:
+    if found.get("phase") not in ("ended", "over"):
+        return
+    reason, detail = found.get("end_reason", ""), found.get("end_detail", "")
+    if reason == CONFIG_REFUSED:
+        raise NotStartedError(f"the session was refused: {detail}", code=CONFIG_REFUSED)
+    raise NotStartedError(f"the session has ended ({reason}); use another session id", code="session_ended")
 
 
-def _token(key: str, secret: str, room_name: str, identity: str) -> str:
+def publishable(modality: str) -> list[str]:
+    """LiveKit's names of what a client may publish under a modality profile; text needs none of them."""
+    return [
+        source for part, sources in SOURCES.items() if part in MODALITY_PARTS[modality] for source in sources
+    ]
+
+
+def _token(key: str, secret: str, room_name: str, identity: str, found: dict[str, str]) -> str:
+    config = Resolved.from_json(found["config"]).config if found.get("config") else None
+    sources = publishable(config.modality_profile) if config else publishable("audio_camera_screenshare")
     return (
         api.AccessToken(key, secret)
         .with_identity(identity)
         .with_ttl(timedelta(hours=TOKEN_HOURS))
-        .with_grants(api.VideoGrants(room_join=True, room=room_name, can_update_own_metadata=False))
+        .with_grants(
+            api.VideoGrants(
+                room_join=True,
+                room=room_name,
+                can_publish=bool(sources),
+                can_publish_sources=sources,
+                can_publish_data=True,
+                can_update_own_metadata=False,
+            )
+        )
         .to_jwt()
     )

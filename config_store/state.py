@@ -78,7 +78,8 @@ local s = redis.call('HMGET', KEYS[1], 'phase', 'fence', 'session_id')
 if s[1] == 'ended' or s[1] == 'over' then return 0 end
 if ARGV[1] ~= '' and s[2] and s[2] ~= ARGV[1] then return 0 end
 redis.call('DEL', KEYS[1])
-redis.call('HSET', KEYS[1], 'phase', ARGV[3], 'end_reason', ARGV[2], 'session_id', s[3] or ARGV[4])
+redis.call('HSET', KEYS[1], 'phase', ARGV[3], 'end_reason', ARGV[2], 'end_detail', ARGV[6],
+  'session_id', s[3] or ARGV[4])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
 return 1
 """
@@ -204,7 +205,9 @@ class SessionState:
         """Take a dead worker's place, with no job yet. False: somebody else has it, or it ended."""
         return bool(await self._script(_ADOPT, dead_worker, worker))
 
-    async def end(self, reason: str, *, session_id: str, fence: int | None, tombstone: bool) -> bool:
+    async def end(
+        self, reason: str, *, session_id: str, fence: int | None, tombstone: bool, detail: str = ""
+    ) -> bool:
         """
         Mark the session ended.
 
@@ -214,9 +217,10 @@ class SessionState:
             fence: Only while this fence holds; None: whoever owns it.
             tombstone: Keep the ended session from coming back for 24 h. False: a call without a `session_id`,
                 whose room's next call is another one; its end is known for a minute, and stops nobody.
+            detail: What exactly, for whoever asks why there is no session.
         """
         phase, seconds = ("ended", TOMBSTONE_SECONDS) if tombstone else ("over", OVER_SECONDS)
-        return bool(await self._script(_END, fence or "", reason, phase, session_id, seconds))
+        return bool(await self._script(_END, fence or "", reason, phase, session_id, seconds, detail))
 
 
 def _text(value: bytes | str) -> str:

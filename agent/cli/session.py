@@ -54,7 +54,7 @@ def start(
     try:
         started = asyncio.run(start_session(_settings(), wanted))
     except NotStartedError as exc:
-        fail(str(exc), code=exc.code, exit=WRONG_USE if exc.code == "session_ended" else FAILED)
+        fail(str(exc), code=exc.code, exit=WRONG_USE if exc.is_wrong_use else FAILED)
     if as_json:
         print_json(started.as_dict())
     else:

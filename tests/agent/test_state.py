@@ -119,7 +119,12 @@ async def test_an_ended_session_stays_ended(state: SessionState, client: "redis.
     assert await state.end("idle", session_id="s-1", fence=claimed.fence, tombstone=True)
 
     assert (await claim(state, "j2")).answer == "ended"
-    assert await state.read() == {"phase": "ended", "end_reason": "idle", "session_id": "s-1"}
+    assert await state.read() == {
+        "phase": "ended",
+        "end_reason": "idle",
+        "end_detail": "",
+        "session_id": "s-1",
+    }
     assert TOMBSTONE_SECONDS - 5 <= await client.ttl(state.key) <= TOMBSTONE_SECONDS
 
 
