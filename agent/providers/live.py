@@ -1,0 +1,64 @@
+"""
+Changes of voice, tuning and language in a live call, on the models that are already there.
+
+A change is heard from the next utterance on, loudness at once. A provider or a model cannot be changed this
+way; when each field of the configuration takes effect is said by its mark in the schema.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from livekit.agents import tts
+
+from agent.providers.directory import provider_for
+from agent.providers.loudness import LoudTTS
+from agent.providers.relay import RelayTTS
+from agent.providers.speaking import requests
+from config_store.schema import Kind, SessionConfig
+
+
+def apply_voice(
+    voice: tts.TTS[Any], old: SessionConfig, new: SessionConfig, agent: str | None
+) -> tuple[tts.TTS[Any], bool]:
+    """
+    Makes a voice built from `old` speak as `new` says.
+
+    Returns:
+        The TTS to use from now on, and whether all of it could be applied. It is another object than `voice`
+        only when loudness leaves 1.0 for the first time; closing it closes `voice`.
+    """
+    inner = voice.inner if isinstance(voice, LoudTTS) else voice
+    applied = apply("tts", inner, old, new, agent)
+    loudness = new.tuning_for(agent).loudness
+    if isinstance(voice, LoudTTS):
+        voice.loudness = 1.0 if loudness is None else loudness
+    elif loudness is not None and loudness != 1.0:
+        voice = LoudTTS(voice, loudness)
+    return voice, applied
+
+
+def apply(kind: Kind, model: Any, old: SessionConfig, new: SessionConfig, agent: str | None) -> bool:
+    """
+    Applies to a model of any kind what its provider can change in a live call.
+
+    Returns:
+        Whether it now is what `new` says; False when that takes another model, or the provider cannot.
+    """
+    before = list(requests(kind, old, agent, getattr(old.models_for(agent), kind), None))
+    after = list(requests(kind, new, agent, getattr(new.models_for(agent), kind), None))
+    members = getattr(model, "members", (model,))
+    if [request.model for request in before] != [request.model for request in after]:
+        return False
+    applied = True
+    for member, was, wanted in zip(members, before, after, strict=True):
+        settings = provider_for(wanted.model).live.get(kind)
+        if settings is None:
+            applied = applied and was == wanted
+            continue
+        held = settings(was)
+        changes = {name: value for name, value in settings(wanted).items() if held.get(name) != value}
+        if changes:
+            target: Any = member.inner if isinstance(member, RelayTTS) else member
+            target.update_options(**changes)
+    return applied

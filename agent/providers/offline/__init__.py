@@ -1,0 +1,1 @@
+"""Speech and answers without a network and without keys: eSpeak NG, PocketSphinx, rules."""

@@ -1,0 +1,51 @@
+"""When a turn is over and what interrupts: the configuration as livekit's options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from livekit.agents import inference, vad
+
+from config_store.schema import SessionConfig
+
+MIN_SILENCE_SECONDS = 0.3
+"""Silence after which the voice detector calls speech over; the endpointing delay counts from there."""
+
+
+def turn_handling(config: SessionConfig, turn_detector: str, *, agent: str | None = None) -> dict[str, Any]:
+    """
+    `turn_handling` for an AgentSession.
+
+    Everything is said explicitly: left open, the library would choose by the environment it runs in, and
+    in its development mode that is a detector in the cloud that hears the caller.
+
+    Args:
+        config: The session's configuration.
+        turn_detector: The worker's choice; `vad` is the only one now.
+        agent: Whose models count; None: the session's. A realtime model finds turns by itself.
+    """
+    turns = config.turn_taking
+    realtime = config.models_for(agent).realtime is not None
+    return {
+        "turn_detection": "realtime_llm" if realtime else turn_detector,
+        "endpointing": {
+            "mode": "fixed",
+            "min_delay": turns.min_delay,
+            "max_delay": max(turns.min_delay, turns.max_delay),
+        },
+        "interruption": {
+            "enabled": turns.interruptions,
+            "mode": "vad",
+            "min_duration": turns.min_interruption_duration,
+        },
+        "preemptive_generation": {"enabled": turns.preemptive_generation},
+    }
+
+
+def build_vad() -> vad.VAD:
+    """
+    The voice activity detector that comes with the library, weights included; nothing is downloaded.
+
+    A new one for each session: it has no state between sessions worth sharing and costs nothing to make.
+    """
+    return inference.VAD(min_silence_duration=MIN_SILENCE_SECONDS)

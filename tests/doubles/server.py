@@ -1,0 +1,118 @@
+"""What the doubles have in common: an address, a record of every call, and trouble on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections import defaultdict
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from aiohttp import web
+
+Speak = Any
+"""(text, rate, settings) -> 16-bit PCM: what the double's voice sounds like."""
+
+
+@dataclass
+class Call:
+    """One request, or one WebSocket with everything that came in on it."""
+
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: Any = None
+    sent: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        """The key it came with."""
+        return self.headers.get("xi-api-key") or self.headers.get("Authorization", "").removeprefix("Bearer ")
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What goes wrong with one call."""
+
+    status: int | None = None
+    """Answer with this status instead."""
+    stall: bool = False
+    """Take the request and send nothing until the double closes or the caller leaves."""
+    empty: bool = False
+    """Answer rightly, without any audio."""
+    cut_after: int | None = None
+    """Break the connection after so many bytes of audio."""
+
+
+CALL = web.RequestKey("call", Call)
+TROUBLE = web.RequestKey("trouble", Trouble)
+
+
+class Double:
+    """
+    A server on a free port of loopback.
+
+    `trouble[path ending]` is a list; each call whose path ends so takes the first one off it, and is fine
+    when there is none left.
+    """
+
+    def __init__(self, *, keys: tuple[str, ...] = ("test-key",)) -> None:
+        self.keys = keys
+        self.calls: list[Call] = []
+        self.trouble: dict[str, list[Trouble]] = defaultdict(list)
+        self.closing = asyncio.Event()
+        self._runner: web.AppRunner | None = None
+        self.url = ""
+
+    def routes(self) -> list[web.RouteDef]:
+        """The paths this double serves."""
+        raise NotImplementedError
+
+    def of(self, ending: str) -> list[Call]:
+        """The calls whose path ends so."""
+        return [call for call in self.calls if call.path.endswith(ending)]
+
+    async def __aenter__(self) -> Self:
+        app = web.Application(middlewares=[self._record], client_max_size=64 << 20)
+        app.add_routes(self.routes())
+        # the default of 60 s would let a test wait for a client that keeps its connection
+        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}/v1"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.closing.set()
+        assert self._runner is not None
+        await self._runner.cleanup()
+
+    @web.middleware
+    async def _record(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        call = Call(request.path, dict(request.query), dict(request.headers))
+        self.calls.append(call)
+        request[CALL] = call
+        if call.key not in self.keys:
+            return web.json_response({"error": {"message": "Incorrect API key provided"}}, status=401)
+        request[TROUBLE] = trouble = self._next_trouble(request.path)
+        if trouble.status is not None:
+            await request.read()
+            return web.json_response({"error": {"message": "injected"}}, status=trouble.status)
+        if trouble.stall and request.method == "POST":
+            await request.read()
+            await self.closing.wait()
+        answer: web.StreamResponse = await handler(request)
+        return answer
+
+    def _next_trouble(self, path: str) -> Trouble:
+        for ending, waiting in self.trouble.items():
+            if path.endswith(ending) and waiting:
+                return waiting.pop(0)
+        return Trouble()
+
+
+def b64(data: bytes) -> str:
+    """Base64 as text."""
+    return base64.b64encode(data).decode()
