@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from agent import room, stores
 from agent.ending import CONFIG_REFUSED
 from agent.settings import Settings
+from config_store.compiled import CompiledBundles
 from config_store.overrides import RedisOverrides, override_key
 from config_store.personas import MODALITY_PARTS
 from config_store.resolved import Resolved
@@ -57,8 +58,6 @@ class Wanted:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     variables: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    join_seconds: float = 60.0
-    grace_seconds: float = 15.0
 
 
 @dataclass(frozen=True)
@@ -119,12 +118,31 @@ async def start_session(settings: Settings, wanted: Wanted) -> Started:
 
 
 def _room_request(settings: Settings, name: str, metadata: str, wanted: Wanted) -> api.CreateRoomRequest:
+    join, grace = _patience(settings, wanted)
     return api.CreateRoomRequest(
         name=name,
-        empty_timeout=int(wanted.join_seconds) + DEPARTURE_MARGIN_SECONDS,
-        departure_timeout=int(wanted.grace_seconds) + DEPARTURE_MARGIN_SECONDS,
+        empty_timeout=int(join) + DEPARTURE_MARGIN_SECONDS,
+        departure_timeout=int(grace) + DEPARTURE_MARGIN_SECONDS,
         agents=[api.RoomAgentDispatch(agent_name=settings.name, metadata=metadata)],
     )
+
+
+def _patience(settings: Settings, wanted: Wanted) -> tuple[float, float]:
+    """
+    How long the session waits for its user, and for a user who left, in seconds: the room must outlive both.
+
+    The bundle says it where the worker's compiled bundles are on this machine; elsewhere the room lives for
+    the longest of the usual times, and the session itself ends it sooner.
+    """
+    found: dict[str, Any] = {}
+    if wanted.bundle is not None and (bundle := CompiledBundles(settings.compiled).get(wanted.bundle)):
+        found = dict(bundle.document)
+    found |= wanted.overrides
+    times = []
+    for name, usual in (("join_timeout_seconds", 300.0), ("rejoin_grace_seconds", 60.0)):
+        value = found.get(name, usual)
+        times.append(float(value) if isinstance(value, int | float) and 0 <= value <= 86_400 else usual)
+    return times[0], times[1]
 
 
 def _metadata(session_id: str, wanted: Wanted) -> str:

@@ -24,9 +24,7 @@ async def end(worker: RunningWorker, session_id: str) -> dict[str, object]:
 
 async def test_a_caller_who_comes_back_as_somebody_else_goes_on(worker: RunningWorker) -> None:
     """A new identity within the grace takes the user's place, is heard, and is not greeted again."""
-    started = await worker.session(
-        "new-id-1", user_id="u1", overrides={"rejoin_grace_seconds": 10}, grace_seconds=10.0
-    )
+    started = await worker.session("new-id-1", user_id="u1", overrides={"rejoin_grace_seconds": 10})
     async with worker.caller(started) as caller:
         await caller.heard_all(after=caller.joined_at)
     async with Caller(started.url, worker.token("new-id-1", "u1-again")) as caller:
@@ -57,7 +55,7 @@ async def test_a_second_tab_takes_over_from_the_first(worker: RunningWorker) -> 
 
 async def test_an_observer_is_listed_and_neither_heard_nor_waited_for(worker: RunningWorker) -> None:
     """Somebody who was there before the user left does not become the user, nor keep the call open."""
-    started = await worker.session("watch-1", user_id="u1", grace_seconds=3.0)
+    started = await worker.session("watch-1", user_id="u1")
     async with Caller(started.url, worker.token("watch-1", "watcher")) as watcher:
         async with worker.caller(started) as caller:
             await caller.heard_all(after=caller.joined_at)

@@ -57,7 +57,7 @@ async def test_a_caller_who_leaves_ends_the_call_after_the_grace(worker: Running
         "Welcome to the shop, where you can ask for opening hours, orders, and whatever comes to your mind."
     )
     overrides = {"agents": {"front": {"greeting": greeting}}}
-    started = await worker.session("left-1", grace_seconds=3.0, overrides=overrides)
+    started = await worker.session("left-1", overrides=overrides)
     async with worker.caller(started) as caller:
         await caller.wait_words("where you can ask", within=10)
     left = time.monotonic()
@@ -74,7 +74,7 @@ async def test_a_caller_who_leaves_ends_the_call_after_the_grace(worker: Running
 
 async def test_a_caller_who_comes_back_within_the_grace_goes_on(worker: RunningWorker) -> None:
     """A page refresh: the same talk, no second greeting, one record."""
-    started = await worker.session("refresh-1", overrides={"rejoin_grace_seconds": 8}, grace_seconds=8.0)
+    started = await worker.session("refresh-1", overrides={"rejoin_grace_seconds": 8})
     async with worker.caller(started) as caller:
         await caller.heard_all(after=caller.joined_at)
     async with worker.caller(started) as caller:
@@ -94,7 +94,7 @@ async def test_a_caller_who_comes_back_within_the_grace_goes_on(worker: RunningW
 
 async def test_a_room_nobody_joins_is_closed_with_a_record(worker: RunningWorker) -> None:
     """The join timeout leaves a record without items and no room."""
-    await worker.session("nobody-1", overrides={"join_timeout_seconds": 1}, join_seconds=30)
+    await worker.session("nobody-1", overrides={"join_timeout_seconds": 1})
     record = await worker.transcript("nobody-1")
 
     assert (record["end_reason"], record["items"], record["live_at"]) == ("no_participant", [], None)
