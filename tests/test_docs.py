@@ -1,0 +1,70 @@
+"""The documents say what the code does."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from scripts import reference
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("page", reference.PAGES, ids=lambda page: page.name)
+def test_the_tables_match_the_code(page: Path) -> None:
+    """Schema, tuning and settings are documented as they are."""
+    text = page.read_text()
+
+    assert reference.rendered(text) == text, "run `python -m scripts.reference`"
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *(str(p.relative_to(ROOT)) for p in sorted(ROOT.glob("docs/*.md")))]
+)
+def test_links_lead_somewhere(page: str) -> None:
+    """Every relative link of a document names a file that is there."""
+    path = ROOT / page
+    links = [link for link in re.findall(r"\]\(([^)#]+)", path.read_text()) if "://" not in link]
+
+    assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def test_the_readmes_bundle_is_valid(tmp_path: Path) -> None:
+    """The bundle on the README's first screen compiles."""
+    from config_store.compiled import compile_bundles
+
+    text = re.search(r"```yaml\n(# bundles/shop.yaml\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert text
+    folder = tmp_path / "bundles"
+    folder.mkdir()
+    for name in ("base", "offline"):
+        (folder / f"{name}.yaml").write_text((ROOT / "bundles" / f"{name}.yaml").read_text())
+    (folder / "shop.yaml").write_text(text.group(1))
+    report = compile_bundles(folder, tmp_path / "out", environ={})
+
+    assert report.startable == ("shop",)
+    assert not report.warnings.get("shop")
+
+
+def test_the_readmes_report_is_what_is_printed(tmp_path: Path) -> None:
+    """The report of mistakes on the README's first screen is the one that is printed, word for word."""
+    from config_store.compiled import compile_bundles
+
+    readme = (ROOT / "README.md").read_text()
+    shown = re.search(r"```text\n(bundle 'support' is not valid.*?)```", readme, re.DOTALL)
+    assert shown
+    folder = tmp_path / "bundles"
+    folder.mkdir()
+    (folder / "offline.yaml").write_text((ROOT / "bundles" / "offline.yaml").read_text())
+    (folder / "base.yaml").write_text((ROOT / "bundles" / "base.yaml").read_text())
+    (folder / "support.yaml").write_text(
+        "include: [bse, offline]\nname: Support\ntarget_language: en-US\n"
+        "voice_tuning: {pase: 1.1, loudness: 5}\n"
+        "agents:\n  front:\n    instructions: You help people with their orders.\n"
+        "    greeting: Hello {{user_nam}}, how can I help?\n    handoffs: [biling]\n"
+        "  billing:\n    instructions: You answer questions about bills.\n"
+        "variables: {user_name: {default: there}}\n"
+    )
+    report = compile_bundles(folder, tmp_path / "out", environ={}).quarantined["support"]
+
+    assert report.startswith(shown.group(1).strip())
