@@ -7,6 +7,9 @@ import typer
 
 from agent.cli.output import FAILED, fail
 
+INTERRUPTED = 130
+"""Exit status after Ctrl-C while it starts, as shells have it; later Ctrl-C is the way to stop, with 0."""
+
 
 def dev(
     port: Annotated[
@@ -29,8 +32,11 @@ def dev(
 
     settings = process_settings.load()
     try:
-        asyncio.run(Development(settings, port).run())
+        with Development(settings, port) as development:
+            asyncio.run(development.run())
     except PortTakenError as exc:
         fail(str(exc), code="port_taken")
+    except KeyboardInterrupt:  # before everything was up
+        raise typer.Exit(INTERRUPTED) from None
     except (ServerUnavailableError, LiveKitServerError, ValkeyError) as exc:
         fail(str(exc), code="services", exit=FAILED)

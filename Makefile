@@ -1,0 +1,42 @@
+# Commands for people who have the checkout. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON := .venv/bin/python
+
+.PHONY: help demo dev test check bench sync server parts
+
+help: ## Lists these commands.
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
+	  while IFS=$$'\t' read -r name text; do printf '  make %-7s %s\n' "$$name" "$$text"; done
+
+demo: sync server ## Runs the demo: servers, a worker and callers that speak, on this machine, with no keys.
+	@$(PYTHON) -m agent demo $(ARGS)
+
+dev: sync server ## Runs the services, a worker and a page to talk with an agent by microphone, until Ctrl-C.
+	@$(PYTHON) -m agent dev $(ARGS)
+
+test: sync server parts ## Runs all tests, on real servers that it gets and starts by itself.
+	@$(PYTHON) -m pytest $(ARGS)
+
+check: sync ## Checks format, lint and types.
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m mypy
+
+bench: sync server ## Measures what the README states, beside a plain worker, in the same run.
+	@$(PYTHON) -m benchmarks $(ARGS)
+
+# --- what those commands need, got only when it is missing
+
+SYNC := sync --locked --extra offline
+
+sync:
+	@uv=$$(scripts/find-uv) && { $$uv $(SYNC) --check --quiet 2> /dev/null || $$uv $(SYNC); }
+
+server:
+	@$(PYTHON) -m agent.services.livekit_server > /dev/null
+
+parts:
+	@scripts/install-test-parts

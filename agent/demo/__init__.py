@@ -1,0 +1,1 @@
+"""Callers that speak, and the show that `agent demo` puts on with them."""
