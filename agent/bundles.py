@@ -116,9 +116,16 @@ def _providers_in(models: Mapping[str, object]) -> set[str]:
 
 
 def _log(report: CompileReport) -> None:
+    """One line for each bundle: its first mistake with its place; `agent bundles check` shows all of them."""
     for name, text in report.quarantined.items():
-        logger.error("bundle %s is broken and not served:\n%s", name, text)
+        logger.warning("bundle %s is not served: %s", name, _first(text))
     for name, text in report.served_last_good.items():
-        logger.error("bundle %s is broken; its last good version is served:\n%s", name, text)
+        logger.error("bundle %s is broken, its last good version is served: %s", name, _first(text))
     if report.routes_problem:
-        logger.error("routes.yaml is broken:\n%s", report.routes_problem)
+        logger.error("routes.yaml is broken: %s", _first(report.routes_problem))
+
+
+def _first(text: str) -> str:
+    """The first problem of a report, which begins with its place."""
+    lines = text.strip().splitlines()
+    return next((line for line in lines if ": " in line and not line.startswith(("bundle ", " "))), lines[0])

@@ -257,7 +257,8 @@ class Conversation:
     async def close(self) -> None:
         """End livekit's session; bounded, because its closing can hang on a provider or an empty room."""
         try:
-            await asyncio.wait_for(self._session.aclose(), CLOSE_SECONDS)
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._session.aclose()
         except TimeoutError:
             logger.warning("livekit's session did not close within %g s", CLOSE_SECONDS)
         for task in self._tasks:

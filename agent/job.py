@@ -301,7 +301,8 @@ async def _turn_away(attempt: Attempt, ctx: JobContext, reason: str) -> None:
     signals.attributes(state="ending")
     people.watch(ctx.room)
     try:
-        await asyncio.wait_for(arrived.wait(), ARRIVAL_SECONDS)
+        async with asyncio.timeout(ARRIVAL_SECONDS):
+            await arrived.wait()
     except TimeoutError:
         logger.info("nobody came to be told", extra=attempt.log_fields)
     await signals.flush(TELL_SECONDS)

@@ -48,6 +48,7 @@ class Notes:
         self._on_handoff = on_handoff
         self._loop = asyncio.get_running_loop()
         self._session: AgentSession[Any] | None = None
+        self._usage: list[dict[str, Any]] = []
 
     def follow(self, session: AgentSession[Any]) -> None:
         """Note what this session does from now on."""
@@ -179,7 +180,9 @@ class Notes:
 
     def _on_usage(self, event: Any) -> None:
         models = [_usage(usage.model_dump()) for usage in event.usage.model_usage]
-        self._journal.append("usage", models=models)
+        if models != self._usage:  # the library tells it every second, also when nothing was used
+            self._usage = models
+            self._journal.append("usage", models=models)
 
     def _on_error(self, event: ErrorEvent) -> None:
         error = event.error

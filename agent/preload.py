@@ -30,6 +30,6 @@ from config_store import levels  # noqa: E402
 levels.preload()
 local_inference.init_vad()
 _ffi_client.get_ffi_lib()  # maps the native library; its runtime starts in each job
-_providers = load().prewarm
-registry.prewarm(_providers)
-rehearsal.rehearse(frozenset(_providers))
+_settings = load()
+registry.prewarm(_settings.prewarm)
+rehearsal.rehearse(_settings)

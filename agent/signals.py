@@ -71,7 +71,8 @@ class Signals:
     async def flush(self, seconds: float) -> None:
         """Wait until all that was told has been sent, for at most this long."""
         try:
-            await asyncio.wait_for(self._queue.join(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._queue.join()
         except TimeoutError:
             logger.warning("session events were still unsent when the session ended")
 
