@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.cli.explained import Explained, lines_of, nested
+from agent.cli.explained import Explained, lines_of, nested, verdict_lines
 from agent.cli.output import fail, print_json, want_json
 from agent.providers import registry
 from agent.settings import Settings, environment, load
@@ -19,7 +19,6 @@ from config_store.dispatch import NOT_GIVEN, Dispatch
 from config_store.errors import BundleNotFoundError, ConfigRefused, InvalidBundleError, Problem, report
 from config_store.folder import BundleFolder
 from config_store.json_schema import bundle_schema
-from config_store.resolve import Call, resolve_session
 from config_store.routes import load_routes
 
 app = typer.Typer(help="Check, explain and list bundles.", no_args_is_help=True)
@@ -53,8 +52,8 @@ def list_bundles(json: Json = False) -> None:
             "name": bundle.name,
             "state": _state(bundle),
             "organization": bundle.organization,
-            "title": bundle.document.get("name"),
-            "description": bundle.document.get("description"),
+            "title": _text(bundle, "name"),
+            "description": _text(bundle, "description"),
         }
         for bundle in found
     ]
@@ -65,6 +64,12 @@ def list_bundles(json: Json = False) -> None:
     for row in rows:
         about = row["description"] or row["title"] or ""
         typer.echo(f"{row['name']:<{width}}  {row['state']:<9}  {about}".rstrip())
+
+
+def _text(bundle: Bundle, key: str) -> str | None:
+    """A text of a bundle; one from the environment as it is written."""
+    text = bundle.sourced.get(key, bundle.document.get(key))
+    return text if isinstance(text, str) else None
 
 
 def _state(bundle: Bundle) -> str:
@@ -85,22 +90,32 @@ def check(
     except BundleNotFoundError as exc:
         fail(str(exc), "unknown_bundle")
     routes: tuple[Problem, ...] = ()
+    misnamed: dict[str, str] = {}
     if not names:
+        misnamed = bundles.folder.misnamed(bundles.folder.listing())
         if not checked:
             fail(f"{bundles.folder.root} holds no bundle; a bundle is a file NAME.yaml", "no_bundles")
         states = {bundle.name: bundle.is_startable for bundle in checked}
         routes = load_routes(bundles.folder, environment(), states)[1]
     wrong = [bundle for bundle in checked if not bundle.is_usable]
     if json:
-        print_json([*(_as_json(bundle) for bundle in checked), *map(_problem, routes)])
+        print_json([*(_as_json(bundle) for bundle in checked), *map(_problem, routes), *_nameless(misnamed)])
     else:
-        _print(checked, routes)
-    if wrong or routes:
+        _print(checked, routes, misnamed)
+    if wrong or routes or misnamed:
         raise typer.Exit(2)
 
 
-def _print(checked: list[Bundle], routes: tuple[Problem, ...]) -> None:
-    reports = [report(bundle.name, bundle.problems) for bundle in checked if bundle.problems]
+def _nameless(misnamed: dict[str, str]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "state": "invalid", "problems": [{"severity": "error", "message": message}]}
+        for name, message in misnamed.items()
+    ]
+
+
+def _print(checked: list[Bundle], routes: tuple[Problem, ...], misnamed: dict[str, str]) -> None:
+    reports = [*misnamed.values()]
+    reports += [report(bundle.name, bundle.problems) for bundle in checked if bundle.problems]
     if routes:
         reports.append("\n".join(["routes.yaml is not valid", *(problem.render() for problem in routes)]))
     if reports:
@@ -129,18 +144,30 @@ def schema() -> None:
 
 @app.command("explain")
 def explain(
-    name: Annotated[str, typer.Argument(help="The bundle.")],
+    name: Annotated[str | None, typer.Argument(help="The bundle; left out: as for a call.")] = None,
     preset: Annotated[str | None, typer.Option(help="Id of a preset.")] = None,
     user: Annotated[str | None, typer.Option(help="The user, whose default preset counts.")] = None,
     organization: Annotated[str | None, typer.Option(help="The organization of the dispatch.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="path=value, as an override.")] = None,
     var: Annotated[list[str] | None, typer.Option("--var", help="name=value of a variable.")] = None,
+    redis: Annotated[str | None, typer.Option(help="A session's id: read its override from Redis.")] = None,
+    session: Annotated[str | None, typer.Option(help="A session's id: explain the one that ran.")] = None,
+    all_layers: Annotated[bool, typer.Option("--all-layers", help="Show the values that lost too.")] = False,
     json: Json = False,
 ) -> None:
-    """Print what a session with a bundle would be: every value with its origin, and the verdicts."""
+    """
+    Print what a session would be: every value with its origin, and the verdicts.
+
+    Example: agent bundles explain interview --set voice_tuning.pace=1.2 --all-layers
+    """
+    from agent.cli.explaining import that_ran, would_start
+
     settings = load()
-    bundles = _bundles(settings)
+    if session is not None:
+        _print_explained(asyncio.run(that_ran(session, settings)), json)
+        return
     dispatch = Dispatch(
+        session_id=redis,
         bundle=name,
         preset=NOT_GIVEN if preset is None else preset,
         user_id=user,
@@ -149,20 +176,35 @@ def explain(
         variables=dict(_pair(text) for text in var or []),
     )
     try:
-        explained = asyncio.run(_explained(dispatch, bundles, settings))
+        found = asyncio.run(
+            would_start(
+                dispatch, _bundles(settings), settings, from_redis=redis is not None, all_layers=all_layers
+            )
+        )
     except BundleNotFoundError as exc:
         fail(str(exc), "unknown_bundle")
     except InvalidBundleError as exc:
         if json:
-            fail(f"bundle '{name}' is not valid; agent bundles check {name} says why", "invalid_bundle")
+            fail(f"bundle '{exc.name}' is not valid; agent bundles check {exc.name}", "invalid_bundle")
         typer.echo(str(exc), err=True)
         raise typer.Exit(2) from None
     except ConfigRefused as exc:
         fail(f"a session would be refused: {exc.reason}", "config_refused")
+    _print_explained(found, json)
+
+
+def _print_explained(found: Explained | dict[str, Any], json: bool) -> None:
     if json:
-        print_json(explained.as_dict())
+        print_json(found.as_dict() if isinstance(found, Explained) else found)
+    elif isinstance(found, Explained):
+        for line in lines_of(found):
+            typer.echo(line)
     else:
-        for line in lines_of(explained):
+        preset = f", preset {found['preset']}" if found["preset"] else ""
+        typer.echo(f"bundle {found['bundle']}{preset}  {found['digest']}")
+        for path, origin in (found["origins"] or {}).items():
+            typer.echo(f"  {path}  {origin}")
+        for line in verdict_lines(found["verdicts"] or []):
             typer.echo(line)
 
 
@@ -178,23 +220,3 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not path:
         fail(f"'{text}' is not path=value", "usage")
     return path, value
-
-
-async def _explained(dispatch: Dispatch, bundles: FolderBundles, settings: Settings) -> Explained:
-    from agent.cli.preset import open_presets
-
-    presets = None
-    if dispatch.preset is not NOT_GIVEN or dispatch.user_id is not None:
-        presets = open_presets(settings)
-    resolved = await resolve_session(
-        dispatch,
-        call=Call(room_name=""),
-        override_key="",
-        compiled=bundles,
-        overrides=None,
-        presets=presets,
-        catalog=registry.catalog(settings, environment()),
-        default_bundle=settings.default_bundle,
-        budget_seconds=settings.store_budget_seconds,
-    )
-    return Explained(resolved, bundles.load(resolved.bundle).sourced)

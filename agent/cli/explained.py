@@ -3,48 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
 
+from config_store.history import Said
 from config_store.resolve import Resolved
 from config_store.scalars import ScalarError
 from config_store.scalars import resolve as read_scalar
+from config_store.secrets import Secrets
 
 _WIDEST = 60
+_NOT_FROM_A_FILE = ("default", "optimization_level", "dispatch", "preset ", "redis ")
 
 
 @dataclass(frozen=True)
 class Explained:
-    """A session config to print. `sourced` has the text as written where the environment has a part."""
+    """
+    A session config to print.
+
+    `sourced` has the text as written of each value in which the environment has a part, and `secrets` those
+    values, which are never shown. `history` has for each path what every layer said, the strongest first.
+    """
 
     resolved: Resolved
     sourced: Mapping[str, str]
+    secrets: Secrets
+    history: Mapping[str, list[Said]] = field(default_factory=dict)
 
     def values(self) -> Iterator[tuple[str, Any, str]]:
-        """Path, value and origin of everything; a value from the environment as it is written."""
+        """Path, value and origin of everything."""
         config = self.resolved.config.model_dump(mode="json", by_alias=True)
         for path, origin in self.resolved.origins.items():
-            yield path, self._shown(path, _at(config, path)), origin
+            yield path, self._shown(path, _at(config, path), origin), origin
 
-    def _shown(self, path: str, value: Any) -> Any:
-        if path in self.sourced:
-            return self.sourced[path]
-        inside = [known for known in self.sourced if known.startswith((f"{path}[", f"{path}."))]
-        return "(from the environment in part)" if inside else value
+    def others(self, path: str, origin: str) -> list[Said]:
+        """What the layers said over which this value won, the strongest first."""
+        said = [entry for entry in self.history.get(path, ()) if entry.origin != origin]
+        return [Said(self._hidden(entry.value), entry.origin) for entry in said]
+
+    def _shown(self, path: str, value: Any, origin: str) -> Any:
+        is_of_file = not origin.startswith(_NOT_FROM_A_FILE)
+        return self.sourced[path] if is_of_file and path in self.sourced else self._hidden(value)
+
+    def _hidden(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.secrets.hidden(value)
+        if isinstance(value, list | tuple):
+            return [self._hidden(item) for item in value]
+        if isinstance(value, Mapping):
+            return {key: self._hidden(item) for key, item in value.items()}
+        return value
 
     def as_dict(self) -> dict[str, Any]:
         """The whole as JSON."""
         resolved = self.resolved
+        values = []
+        for path, value, origin in self.values():
+            entry = {"path": path, "value": value, "origin": origin}
+            if self.history:
+                entry["over"] = [
+                    {"value": said.value, "origin": said.origin} for said in self.others(path, origin)
+                ]
+            values.append(entry)
         return {
             "bundle": resolved.bundle,
             "preset": resolved.preset,
             "digest": resolved.digest,
-            "values": [
-                {"path": path, "value": value, "origin": origin} for path, value, origin in self.values()
-            ],
-            "variables": dict(resolved.variables),
+            "values": values,
+            "variables": self._hidden(dict(resolved.variables)),
             "verdicts": [verdict.as_dict() for verdict in resolved.verdicts],
         }
 
@@ -62,22 +90,31 @@ def _at(config: Any, path: str) -> Any:
 
 
 def lines_of(explained: Explained) -> Iterator[str]:
-    """The lines for people, in three columns."""
+    """The lines for people, in three columns; below a value those it won over."""
     resolved = explained.resolved
     preset = f", preset {resolved.preset}" if resolved.preset else ""
     yield f"bundle {resolved.bundle}{preset}  {resolved.digest}"
-    rows = [(path, _text(value), origin) for path, value, origin in explained.values()]
+    rows = [(path, text_of(value), origin) for path, value, origin in explained.values()]
     first = max((len(path) for path, _, _ in rows), default=0)
     second = min(_WIDEST, max((len(value) for _, value, _ in rows), default=0))
     for path, value, origin in rows:
         yield f"  {path:<{first}}  {value:<{second}}  {origin}"
-    for verdict in resolved.verdicts:
-        asked = f", asked for {verdict.asked}" if verdict.asked is not None else ""
-        allowed = f" (allowed: {verdict.range})" if verdict.range else ""
-        yield f"{verdict.verdict}: {verdict.path or 'the override'}{asked}: {verdict.reason}{allowed}"
+        for said in explained.others(path, origin):
+            yield f"  {'':<{first}}  over {text_of(said.value):<{max(0, second - 5)}}  {said.origin}"
+    yield from verdict_lines(verdict.as_dict() for verdict in resolved.verdicts)
 
 
-def _text(value: Any) -> str:
+def verdict_lines(verdicts: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """One line for each verdict."""
+    for verdict in verdicts:
+        asked = f", asked for {verdict['asked']}" if "asked" in verdict else ""
+        allowed = f" (allowed: {verdict['range']})" if "range" in verdict else ""
+        path = verdict.get("path") or "the override"
+        yield f"{verdict['verdict']}: {path}{asked}: {verdict['reason']}{allowed}"
+
+
+def text_of(value: Any) -> str:
+    """A value on one line, cut where it is long."""
     if isinstance(value, str):
         text = " ".join(value.split())
     else:

@@ -9,12 +9,12 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 import yaml
-from sqlalchemy import create_engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.cli.explained import nested
 from agent.cli.output import FAILED, fail, print_json, want_json
 from agent.settings import Settings, load
+from agent.transcripts.database import DatabaseTroubleError, open_engine, trouble
 from config_store.presets import Preset, PresetNameTakenError, PresetNotFoundError, PresetStore, SqlPresets
 
 app = typer.Typer(help="Presets that users saved.", no_args_is_help=True)
@@ -31,7 +31,10 @@ def open_presets(settings: Settings) -> SqlPresets:
 
 
 def _store(settings: Settings) -> PresetStore:
-    return PresetStore(create_engine(settings.database()))
+    try:
+        return PresetStore(open_engine(settings.database()))
+    except DatabaseTroubleError as exc:
+        fail(str(exc), "database", exit=FAILED)
 
 
 def _done(work: Callable[[], _T]) -> _T:
@@ -42,8 +45,7 @@ def _done(work: Callable[[], _T]) -> _T:
     except PresetNameTakenError as exc:
         fail(f"the user has another preset named '{exc}'", "name_taken")
     except SQLAlchemyError as exc:
-        message = f"the database cannot be used ({type(exc).__name__}); agent db upgrade, or see DATABASE_URL"
-        fail(message, "database", exit=FAILED)
+        fail(str(trouble(exc)), "database", exit=FAILED)
 
 
 def _found(store: PresetStore, user: str, organization: str | None, preset: str) -> Preset:

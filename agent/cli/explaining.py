@@ -1,0 +1,121 @@
+"""How `agent bundles explain` finds out: a session that would start now, or one that ran."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from agent.cli.explained import Explained
+from agent.cli.output import FAILED, fail
+from agent.cli.preset import open_presets
+from agent.providers import registry
+from agent.services.valkey import ValkeyError, connect_only
+from agent.settings import Settings, environment
+from agent.stores import open_redis
+from agent.transcripts.database import DatabaseTroubleError, open_engine
+from agent.transcripts.history import OPERATOR, load
+from config_store.direct import FolderBundles
+from config_store.dispatch import NOT_GIVEN, Dispatch
+from config_store.errors import StoreUnavailableError
+from config_store.history import history
+from config_store.layering import Trace
+from config_store.overrides import RedisOverrides, override_key
+from config_store.resolve import Call, Resolved, resolve_session
+from config_store.secrets import Secrets
+from config_store.state import SessionState, state_key
+
+
+async def would_start(
+    dispatch: Dispatch, bundles: FolderBundles, settings: Settings, *, from_redis: bool, all_layers: bool
+) -> Explained:
+    """
+    What a session would be if it started now.
+
+    Args:
+        dispatch: What the application would say.
+        bundles: The folder.
+        settings: Where the stores are.
+        from_redis: Whether the override of the dispatch's session id is read.
+        all_layers: Whether the values that lost are wanted too.
+    """
+    trace: Trace = []
+    presets = None
+    if dispatch.preset is not NOT_GIVEN or dispatch.user_id is not None or from_redis:
+        presets = open_presets(settings)
+    client = open_redis(_redis_url(settings), settings.store_budget_seconds) if from_redis else None
+    try:
+        resolved = await resolve_session(
+            dispatch,
+            call=Call(room_name=""),
+            override_key=override_key(dispatch.session_id or ""),
+            compiled=bundles,
+            overrides=RedisOverrides(client) if client is not None else None,
+            presets=presets,
+            catalog=registry.catalog(settings, environment()),
+            default_bundle=settings.default_bundle,
+            budget_seconds=settings.store_budget_seconds,
+            trace=trace,
+        )
+    finally:
+        if client is not None:
+            await client.aclose()
+    bundle = bundles.load(resolved.bundle)
+    level = resolved.config.optimization_level
+    said = history(bundles.sources, resolved.bundle, level, trace) if all_layers else {}
+    return Explained(resolved, bundle.sourced, _secrets(bundle.document, bundle.sourced), said)
+
+
+def _secrets(document: Mapping[str, Any], sourced: Mapping[str, str]) -> Secrets:
+    values = []
+    for path, source in sourced.items():
+        value: Any = document
+        for name in path.replace("[", ".").replace("]", "").split("."):
+            if isinstance(value, list):
+                value = value[int(name)] if name.isdigit() and int(name) < len(value) else None
+            else:
+                value = value.get(name) if isinstance(value, Mapping) else None
+        values.append((value if value is not None else "", source))
+    return Secrets(values, environment())
+
+
+def _redis_url(settings: Settings) -> str:
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    try:
+        return connect_only(settings.data)
+    except ValkeyError as exc:
+        fail(str(exc), "no_redis", exit=FAILED)
+
+
+async def that_ran(session_id: str, settings: Settings) -> Explained | dict[str, Any]:
+    """
+    A session that is live or ended less than a day ago, as it was frozen; an older one's record.
+
+    The frozen config is in the session's state in Redis; a record keeps digest, origins and verdicts.
+    """
+    stored = await _stored(session_id, settings)
+    if stored:
+        return Explained(Resolved.from_json(stored), {}, Secrets((), {}))
+    try:
+        engine = open_engine(settings.database())
+        record = load(engine, session_id, OPERATOR)
+    except DatabaseTroubleError as exc:
+        fail(str(exc), "database", exit=FAILED)
+    if record is None:
+        fail(f"there is no session '{session_id}'; agent transcripts list shows past ones", "unknown_session")
+    return {
+        key: record.get(key) for key in ("session_id", "bundle", "preset", "digest", "origins", "verdicts")
+    }
+
+
+async def _stored(session_id: str, settings: Settings) -> str | None:
+    client = open_redis(_redis_url(settings), settings.store_budget_seconds)
+    try:
+        state = await SessionState(client, state_key(session_id, "")).read()
+    except (RedisError, OSError, StoreUnavailableError):
+        return None  # the record may still be there
+    finally:
+        await client.aclose()
+    return state.get("config")

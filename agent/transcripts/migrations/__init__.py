@@ -1,0 +1,130 @@
+"""
+The schema of all our tables: one chain of revisions, run by `upgrade`, wherever the package is installed.
+
+A revision describes its tables itself: it must make the same schema for ever, whatever the code says later.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from agent.transcripts.database import DatabaseTroubleError, open_engine, trouble, writing
+
+_LOCK = 6_147_203_401
+"""Advisory lock of PostgreSQL that two upgrades at once wait for; any number, never another one."""
+
+
+@dataclass(frozen=True)
+class SchemaState:
+    """How the schema of a database compares with what this version of the code needs."""
+
+    current: str | None
+    """Revision of the database; None: it has no tables of ours."""
+    head: str
+    """Revision that this code needs."""
+    state: Literal["current", "empty", "behind", "ahead"]
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong and what to do, in one line; None if nothing is."""
+        match self.state:
+            case "current":
+                return None
+            case "empty":
+                return "database: it has no tables yet; run `agent db upgrade`"
+            case "behind":
+                return (
+                    f"database: schema {self.current} is older than this version needs ({self.head}); "
+                    "run `agent db upgrade`"
+                )
+            case "ahead":
+                return (
+                    f"database: schema {self.current} was made by a newer version (this one knows "
+                    f"{self.head}); update this installation"
+                )
+
+
+def upgrade(url: str) -> SchemaState:
+    """
+    Bring the schema to the revision that this code needs; does nothing when it is there. Several processes
+    may do it at once: one works, the others wait.
+
+    Returns:
+        The state before.
+
+    Raises:
+        DatabaseTroubleError: The database does not answer, or a newer version made its schema.
+    """
+    engine = open_engine(url)
+    try:
+        return upgrade_engine(engine)
+    finally:
+        engine.dispose()
+
+
+def upgrade_engine(engine: Engine) -> SchemaState:
+    """`upgrade` of an open engine."""
+    try:
+        with writing(engine) as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+            before = _state(connection)
+            if before.state == "ahead":
+                raise DatabaseTroubleError(before.problem)
+            if before.state != "current":
+                config = _config()
+                config.attributes["connection"] = connection
+                command.upgrade(config, "head")
+            return before
+    except SQLAlchemyError as exc:
+        raise trouble(exc) from exc
+
+
+def check(url: str) -> SchemaState:
+    """
+    How the schema compares; changes nothing (an SQLite file that is missing is made, empty).
+
+    Raises:
+        DatabaseTroubleError: The database does not answer.
+    """
+    engine = open_engine(url)
+    try:
+        return check_engine(engine)
+    finally:
+        engine.dispose()
+
+
+def check_engine(engine: Engine) -> SchemaState:
+    """`check` of an open engine."""
+    try:
+        with engine.connect() as connection:
+            return _state(connection)
+    except SQLAlchemyError as exc:
+        raise trouble(exc) from exc
+
+
+def _state(connection: Connection) -> SchemaState:
+    scripts = ScriptDirectory.from_config(_config())
+    head = scripts.get_current_head()
+    assert head is not None
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current is None:
+        return SchemaState(None, head, "empty")
+    if current == head:
+        return SchemaState(current, head, "current")
+    known = {script.revision for script in scripts.walk_revisions()}
+    return SchemaState(current, head, "behind" if current in known else "ahead")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config

@@ -1,0 +1,195 @@
+"""Which layers a session has: its override, its preset, its bundle, and that they belong together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from config_store.dispatch import Dispatch, NotGiven
+from config_store.errors import ConfigRefused, StoreUnavailableError
+from config_store.layer import Layer, Prompt, read_layer
+from config_store.overrides import OverrideReader
+from config_store.presets import Preset, PresetReader
+from config_store.published import CompiledBundle
+from config_store.routes import Call, Routes
+from config_store.verdict import Verdict
+
+
+class BundleReader(Protocol):
+    """Where a session reads bundles."""
+
+    def get(self, name: str) -> CompiledBundle | None:
+        """One bundle; None when none of that name is served."""
+
+    def startable(self) -> tuple[str, ...]:
+        """The names of the bundles that a session can start with."""
+
+    def routes(self) -> Routes:
+        """The routing rules."""
+
+    def prompt(self, prompt: str) -> str | None:
+        """The text of a prompt by its id; None when there is none."""
+
+
+@dataclass
+class Stores:
+    """Redis and the database as one session start sees them: readers, one deadline, and what failed."""
+
+    overrides: OverrideReader | None
+    presets: PresetReader | None
+    deadline: float
+    failures: list[StoreUnavailableError] = field(default_factory=list)
+
+    def verdicts(self) -> list[Verdict]:
+        """One for each store that failed."""
+        return [Verdict("", "unsupported", f"{failure}; started without it") for failure in self.failures]
+
+
+@dataclass
+class Chosen:
+    """The bundle and the layers over it, weakest first."""
+
+    bundle: CompiledBundle
+    layers: list[Layer]
+    preset: Preset | None
+    user_id: str | None
+    organization: str | None
+    verdicts: list[Verdict]
+
+
+async def choose(
+    dispatch: Dispatch,
+    *,
+    call: Call,
+    override_key: str,
+    compiled: BundleReader,
+    stores: Stores,
+    default_bundle: str | None,
+) -> Chosen:
+    """
+    Find the layers of a session.
+
+    Raises:
+        ConfigRefused: No bundle, a bundle or preset that is not there, or of another organization.
+    """
+    asked = _dispatch_layer(dispatch, compiled.prompt)
+    override = await _override_layer(dispatch, override_key, stores, compiled.prompt)
+    user_id = dispatch.user_id or override.user_id or asked.user_id
+    named = asked.preset if isinstance(override.preset, NotGiven) else override.preset
+    wanted = override.bundle or dispatch.bundle
+    preset = await _preset(named, user_id, dispatch.organization, wanted, stores)
+    name = wanted or (preset.bundle if preset is not None else None)
+    bundle = _bundle(name, call, compiled, default_bundle)
+    if preset is not None and isinstance(named, NotGiven) and preset.bundle != bundle.name:
+        preset = None  # a default of another bundle stays out of this session
+    _check_organization(dispatch.organization, bundle, preset)
+    layers = [asked, override]
+    verdicts = [*stores.verdicts()]
+    if preset is not None:
+        layers.insert(
+            0, read_layer(preset.settings, f"preset {preset.id}", compiled.prompt, may_choose=False)
+        )
+        if preset.bundle != bundle.name:
+            verdicts.append(
+                Verdict("preset", "applied", "it was saved over another bundle", source=f"preset {preset.id}")
+            )
+    organization = dispatch.organization or bundle.organization
+    return Chosen(bundle, layers, preset, user_id, organization, verdicts)
+
+
+def _dispatch_layer(dispatch: Dispatch, prompt: Prompt) -> Layer:
+    layer = read_layer(dispatch.overrides, "dispatch", prompt, may_choose=False)
+    layer.preset = dispatch.preset
+    layer.variables = {**layer.variables, **dispatch.variables}
+    if dispatch.metadata:
+        inner = layer.settings.get("metadata")
+        layer.settings["metadata"] = {**(inner if isinstance(inner, dict) else {}), **dispatch.metadata}
+    for key in dispatch.unknown:
+        layer.say(key[:100], "refused", "unknown key of the dispatch")
+    for key in dispatch.broken:
+        layer.say(key, "refused", "must be a map")
+    return layer
+
+
+async def _override_layer(dispatch: Dispatch, key: str, stores: Stores, prompt: Prompt) -> Layer:
+    origin = f"redis {key}"
+    empty = Layer(origin)
+    if stores.overrides is None:
+        return empty
+    try:
+        found = await stores.overrides.read(
+            key, rev=dispatch.overrides_rev, once=dispatch.session_id is None, deadline=stores.deadline
+        )
+    except StoreUnavailableError as exc:
+        stores.failures.append(exc)
+        return empty
+    if found is None:
+        return empty
+    if found.is_stale:
+        cause = f"revision {dispatch.overrides_rev} of the override did not come within the time budget"
+        stores.failures.append(StoreUnavailableError("Redis", cause))
+    if found.problem is not None:
+        empty.say("", "refused", f"the override {found.problem}")
+        return empty
+    return read_layer(found.values, origin, prompt, may_choose=True)
+
+
+async def _preset(
+    named: str | NotGiven | None,
+    user_id: str | None,
+    organization: str | None,
+    bundle: str | None,
+    stores: Stores,
+) -> Preset | None:
+    if named is None or (isinstance(named, NotGiven) and (user_id is None or stores.presets is None)):
+        return None
+    try:
+        if isinstance(named, NotGiven):
+            assert stores.presets is not None
+            found = await stores.presets.default_of(user_id or "", organization, deadline=stores.deadline)
+            is_other = found is not None and bundle is not None and found.bundle != bundle
+            return None if is_other else found
+        if stores.presets is None:
+            raise ConfigRefused("the preset cannot be read: there is no database")
+        found = await stores.presets.by_id(named, deadline=stores.deadline)
+    except StoreUnavailableError as exc:
+        if isinstance(named, NotGiven):
+            stores.failures.append(exc)
+            return None
+        raise ConfigRefused(f"the preset cannot be read: {exc}") from None
+    if found is None:
+        raise ConfigRefused("the preset that was asked for does not exist")
+    return found
+
+
+def _bundle(
+    name: str | None, call: Call, compiled: BundleReader, default_bundle: str | None
+) -> CompiledBundle:
+    why = "asked for"
+    if name is None:
+        name, why = compiled.routes().bundle_for(call), "chosen by routes.yaml"
+    if name is None and default_bundle is not None:
+        name, why = default_bundle, "of AGENT_DEFAULT_BUNDLE"
+    if name is None:
+        startable = compiled.startable()
+        if len(startable) != 1:
+            raise ConfigRefused(
+                f"no bundle was asked for, no route matches, and there are {len(startable)} to choose from"
+            )
+        name, why = startable[0], "that is the only one"
+    bundle = compiled.get(name)
+    if bundle is None:
+        raise ConfigRefused(f"the bundle {why}, '{name}', does not exist or is quarantined")
+    if not bundle.is_startable:
+        raise ConfigRefused(f"the bundle {why}, '{name}', is partial: it has no agents")
+    return bundle
+
+
+def _check_organization(asked: str | None, bundle: CompiledBundle, preset: Preset | None) -> None:
+    own = preset.organization if preset is not None else None
+    if asked is not None and bundle.organization not in (None, asked):
+        raise ConfigRefused(f"the bundle '{bundle.name}' belongs to another organization")
+    if own is not None and (asked or bundle.organization) not in (None, own):
+        raise ConfigRefused("the preset belongs to another organization")
+    if own is not None and bundle.organization not in (None, own):
+        raise ConfigRefused("the preset and the bundle belong to different organizations")

@@ -1,0 +1,75 @@
+"""What no longer fits after a session changed a number, a voice or a language."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from config_store.catalog import Catalog
+from config_store.schema import SessionConfig
+from config_store.verdict import Verdict
+
+_IDLE = SessionConfig.model_fields["idle_timeout_seconds"].default
+
+
+def fit(document: dict[str, Any], verdicts: list[Verdict]) -> dict[str, Any]:
+    """The document without prompts and warnings that can no longer come; each gets a verdict."""
+    fitted = dict(document)
+    idle = document.get("idle_timeout_seconds", _IDLE)
+    longest = document.get("max_duration_seconds")
+    prompts, warnings = document.get("idle_prompts", []), document.get("max_duration_warnings", [])
+    if prompts and idle is not None:
+        fitted["idle_prompts"] = _kept(
+            prompts, "idle_prompts", "after_seconds", idle, "idle_timeout_seconds", verdicts
+        )
+    if warnings and longest is not None:
+        fitted["max_duration_warnings"] = _kept(
+            warnings, "max_duration_warnings", "before_seconds", longest, "max_duration_seconds", verdicts
+        )
+    elif warnings:
+        fitted["max_duration_warnings"] = []
+        verdicts.append(
+            Verdict("max_duration_warnings", "unsupported", "left out: there is no max_duration_seconds")
+        )
+    turns = document.get("turn_taking", {})
+    low, high = turns.get("min_delay"), turns.get("max_delay")
+    if low is not None and high is not None and low > high:
+        fitted["turn_taking"] = {**turns, "max_delay": low}
+        verdicts.append(
+            Verdict("turn_taking.max_delay", "clamped", "not shorter than min_delay", asked=high, applied=low)
+        )
+    return fitted
+
+
+def _kept(
+    items: list[dict[str, Any]], path: str, key: str, limit: float, limit_key: str, verdicts: list[Verdict]
+) -> list[dict[str, Any]]:
+    kept = []
+    for number, item in enumerate(items):
+        if item[key] < limit:
+            kept.append(item)
+            continue
+        reason = f"left out: {item[key]:g} s is not less than {limit_key}, {limit:g} s"
+        verdicts.append(Verdict(f"{path}[{number}]", "unsupported", reason))
+    return kept
+
+
+def voice_verdicts(config: SessionConfig, catalog: Catalog | None) -> list[Verdict]:
+    """One for each speaker whose map of voices has none for the provider that speaks, or an unknown one."""
+    found: dict[str, Verdict] = {}
+    speakers: list[str | None] = [None, *config.agents]
+    for agent in speakers:
+        path = "voice_id" if agent is None else f"agents.{agent}.voice_id"
+        voice = config.voice_id if agent is None else config.agents[agent].voice_id
+        models = config.models_for(agent)
+        speaker = models.realtime if models.tts is None else models.tts
+        if speaker is None or speaker.provider is None or voice is None:
+            continue
+        facts = catalog.providers.get(speaker.provider) if catalog is not None else None
+        default = f"; its default voice {facts.default_voice} speaks" if facts and facts.default_voice else ""
+        name = config.voice_for(agent, speaker.provider)
+        if name is None:
+            reason = f"no voice for the provider {speaker.provider}{default}"
+            found[path] = Verdict(path, "unsupported", reason)
+        elif facts is not None and not facts.has_voice(name):
+            found[path] = Verdict(path, "unsupported", f"not a voice of {speaker.provider}{default}")
+    return list(found.values())

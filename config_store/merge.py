@@ -1,0 +1,149 @@
+"""
+One layer laid over another.
+
+Maps merge deeply; lists and scalars replace. A model whose provider changes loses the weaker layer's other
+fields, and a voice that was one plain name becomes that provider's voice, because a name of one provider
+means nothing to another. There are two forms: over trees with places, when a bundle is put together, and
+over plain maps with origins, when a session starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from config_store.models import KINDS, changes_provider, identity_of
+from config_store.span import Node, Path, dotted
+
+
+def is_model(path: Path) -> bool:
+    """Whether a path is that of a model: `models.llm`, `agents.x.models.tts`."""
+    in_agent = len(path) == 4 and path[0] == "agents" and path[2] == "models"
+    return (in_agent or (len(path) == 2 and path[0] == "models")) and path[-1] in KINDS
+
+
+def lay_nodes(weaker: Node, stronger: Node, path: Path = ()) -> Node:
+    """The stronger tree over the weaker one; neither is changed."""
+    if not isinstance(weaker.value, dict) or not isinstance(stronger.value, dict):
+        return stronger
+    below = {} if is_model(path) and changes_provider(weaker.plain(), stronger.plain()) else weaker.value
+    merged = dict(below)
+    if path == ():
+        merged = _keep_voices(merged, stronger.plain())
+    for name, node in stronger.value.items():
+        old = merged.get(name)
+        if old is None and path == () and name == "agents" and isinstance(node.value, dict):
+            old = Node(node.span, {}, node.key)
+        if path == ("agents",) and node.value is None:
+            merged.pop(name, None)
+        elif old is None:
+            merged[name] = node
+        else:
+            merged[name] = lay_nodes(old, node, (*path, name))
+    return Node(stronger.span, merged, stronger.key)
+
+
+def lay_plain(
+    weaker: dict[str, Any],
+    stronger: Mapping[str, Any],
+    origin: str,
+    origins: dict[str, str],
+    path: Path = (),
+) -> dict[str, Any]:
+    """The stronger map over the weaker one; `origins` is brought up to date for every path that changed."""
+    merged = dict(weaker)
+    if is_model(path) and changes_provider(weaker, stronger):
+        merged = {}
+        _forget(origins, path)
+    if path == ():
+        _name_voices(merged, stronger, origins)
+    for name, value in stronger.items():
+        here = (*path, name)
+        old = merged.get(name)
+        if isinstance(value, Mapping) and value:
+            base = old if isinstance(old, dict) else {}
+            if not base:
+                _forget(origins, here)
+            merged[name] = lay_plain(base, value, origin, origins, here)
+        else:
+            _forget(origins, here)
+            merged[name] = value
+            origins[dotted(here)] = origin
+    return merged
+
+
+def _forget(origins: dict[str, str], path: Path) -> None:
+    at = dotted(path)
+    for known in [key for key in origins if key == at or key.startswith((f"{at}.", f"{at}["))]:
+        del origins[known]
+
+
+def _speaker(layer: Mapping[str, Any]) -> str | None:
+    models = layer.get("models")
+    tts = models.get("tts") if isinstance(models, Mapping) else None
+    return identity_of(tts) if isinstance(tts, Mapping) else None
+
+
+def _agents(layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    agents = layer.get("agents")
+    return agents if isinstance(agents, Mapping) else {}
+
+
+def _voices_to_name(weaker: Mapping[str, Any], stronger: Mapping[str, Any]) -> dict[str | None, str]:
+    """Whose voices (an agent's; None: the session's) were plain names of a provider that no longer speaks."""
+    found: dict[str | None, str] = {}
+    old, new = _speaker(weaker), _speaker(stronger)
+    if old is not None and new is not None and old != new:
+        found[None] = old
+    for name, agent in _agents(weaker).items():
+        if not isinstance(agent, Mapping):
+            continue
+        own_old = _speaker(agent) or old
+        after = _agents(stronger).get(name)
+        own_new = (_speaker(after) if isinstance(after, Mapping) else None) or _speaker(agent) or new
+        if own_old is not None and own_new is not None and own_old != own_new:
+            found[name] = own_old
+    return found
+
+
+def _keep_voices(merged: dict[str, Node], stronger: Mapping[str, Any]) -> dict[str, Node]:
+    plain: dict[str, Any] = {key: merged[key].plain() for key in ("models", "agents") if key in merged}
+    changed = _voices_to_name(plain, stronger)
+    for agent, provider in changed.items():
+        if agent is None:
+            _name_node_voice(merged, provider)
+            continue
+        agents = merged["agents"]
+        entry = agents.child(agent)
+        if entry is not None and isinstance(entry.value, dict) and isinstance(agents.value, dict):
+            own = dict(entry.value)
+            _name_node_voice(own, provider)
+            merged["agents"] = Node(
+                agents.span, {**agents.value, agent: Node(entry.span, own, entry.key)}, agents.key
+            )
+    return merged
+
+
+def _name_node_voice(entries: dict[str, Node], provider: str) -> None:
+    voice = entries.get("voice_id")
+    if voice is not None and isinstance(voice.value, str):
+        named = Node(voice.span, voice.value, voice.key, voice.source)
+        entries["voice_id"] = Node(voice.span, {provider: named}, voice.key)
+
+
+def _name_voices(merged: dict[str, Any], stronger: Mapping[str, Any], origins: dict[str, str]) -> None:
+    for agent, provider in _voices_to_name(merged, stronger).items():
+        if agent is None:
+            _name_voice(merged, provider, origins, ("voice_id",))
+        else:
+            agents = dict(merged["agents"])
+            agents[agent] = dict(agents[agent])
+            merged["agents"] = agents
+            _name_voice(agents[agent], provider, origins, ("agents", agent, "voice_id"))
+
+
+def _name_voice(entries: dict[str, Any], provider: str, origins: dict[str, str], path: Path) -> None:
+    voice = entries.get("voice_id")
+    if isinstance(voice, str):
+        entries["voice_id"] = {provider: voice}
+        origins[dotted((*path, provider))] = origins.pop(dotted(path), "default")

@@ -1,0 +1,261 @@
+"""Presets: settings a user saved under a name, over a bundle."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine, RowMapping, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+
+from config_store.errors import StoreUnavailableError
+from config_store.tables import presets
+
+_T = TypeVar("_T")
+
+
+class PresetNotFoundError(Exception):
+    """The user has no such preset."""
+
+
+class PresetNameTakenError(Exception):
+    """The user has another preset of that name."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A saved preset. `organization` is None for none."""
+
+    id: str
+    user_id: str
+    organization: str | None
+    name: str
+    bundle: str
+    settings: Mapping[str, Any] = field(repr=False)
+    is_default: bool
+    created_at: datetime
+    updated_at: datetime
+
+    def as_dict(self) -> dict[str, Any]:
+        """The preset as JSON."""
+        return {
+            **vars(self),
+            "settings": dict(self.settings),
+            "created_at": self.created_at.isoformat(),
+            "updated_at": self.updated_at.isoformat(),
+        }
+
+
+class PresetReader(Protocol):
+    """Where a session reads presets."""
+
+    async def by_id(self, preset_id: str, *, deadline: float) -> Preset | None:
+        """One preset; None when there is none. Raises StoreUnavailableError past the deadline."""
+
+    async def default_of(self, user_id: str, organization: str | None, *, deadline: float) -> Preset | None:
+        """A user's default, of the organization, else of none. Raises StoreUnavailableError."""
+
+
+class PresetStore:
+    """
+    Presets in SQL. The engine belongs to the caller.
+
+    Writes ask for the execution option `immediate`, with which an SQLite engine should begin them by taking
+    the write lock, so that writers wait for each other instead of failing half way.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def list(self, user_id: str, organization: str | None = None) -> Sequence[Preset]:
+        """A user's presets in one organization (None: in none), by name."""
+        query = select(presets).where(*_owner(user_id, organization)).order_by(presets.c.name)
+        with self._engine.connect() as connection:
+            return [_preset(row) for row in connection.execute(query).mappings()]
+
+    def get(self, preset_id: str) -> Preset | None:
+        """One preset; None when there is none."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(presets).where(presets.c.id == preset_id)).mappings().first()
+        return _preset(row) if row is not None else None
+
+    def default_of(self, user_id: str, organization: str | None = None) -> Preset | None:
+        """A user's default: the organization's, else the one of no organization; None: there is none."""
+        query = (
+            select(presets)
+            .where(
+                presets.c.user_id == user_id,
+                presets.c.organization.in_({organization or "", ""}),
+                presets.c.is_default,
+            )
+            .order_by(presets.c.organization.desc())
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(query).mappings().first()
+        return _preset(row) if row is not None else None
+
+    def save(
+        self,
+        user_id: str,
+        name: str,
+        settings: Mapping[str, Any],
+        *,
+        bundle: str,
+        organization: str | None = None,
+        is_default: bool | None = None,
+        preset_id: str | None = None,
+    ) -> Preset:
+        """
+        Save a preset; the user's preset of that name, or of that id, is replaced.
+
+        Args:
+            is_default: Whether it becomes the default; None: as it was, and no default when it is new.
+            preset_id: An id to give or to replace; None: found by name, else made.
+
+        Raises:
+            PresetNameTakenError: Another preset of the user has this name.
+            PresetNotFoundError: The id is another user's.
+        """
+        return self._retried(
+            lambda connection: self._save(
+                connection, user_id, name, settings, bundle, organization, is_default, preset_id
+            ),
+            name,
+        )
+
+    def set_default(self, user_id: str, preset_id: str | None, organization: str | None = None) -> None:
+        """
+        Make a preset the user's default, in one transaction; None: the user has none from now on.
+
+        Raises:
+            PresetNotFoundError: The user has no such preset.
+        """
+        self._retried(lambda connection: _set_default(connection, user_id, preset_id, organization), "")
+
+    def delete(self, user_id: str, preset_id: str, organization: str | None = None) -> None:
+        """
+        Delete a preset.
+
+        Raises:
+            PresetNotFoundError: The user has no such preset.
+        """
+        with self._engine.execution_options(immediate=True).begin() as connection:
+            statement = delete(presets).where(presets.c.id == preset_id, *_owner(user_id, organization))
+            if connection.execute(statement).rowcount == 0:
+                raise PresetNotFoundError(preset_id)
+
+    def _save(
+        self,
+        connection: Connection,
+        user_id: str,
+        name: str,
+        settings: Mapping[str, Any],
+        bundle: str,
+        organization: str | None,
+        is_default: bool | None,
+        preset_id: str | None,
+    ) -> Preset:
+        _lock(connection, user_id, organization)
+        by = presets.c.id == preset_id if preset_id is not None else presets.c.name == name
+        query = select(presets).where(by, *_owner(user_id, organization))
+        old = connection.execute(query).mappings().first()
+        now = datetime.now(UTC)
+        values = {"name": name, "bundle": bundle, "settings": dict(settings), "updated_at": now}
+        if old is None:
+            if preset_id is not None and _exists(connection, preset_id):
+                raise PresetNotFoundError(preset_id)
+            key = preset_id or f"p-{secrets.token_hex(8)}"
+            owner = {"user_id": user_id, "organization": organization or ""}
+            row = {"id": key, **owner, **values, "created_at": now, "is_default": False}
+            connection.execute(insert(presets).values(row))
+        else:
+            key = old["id"]
+            connection.execute(update(presets).where(presets.c.id == key).values(values))
+        if is_default is True:
+            _set_default(connection, user_id, key, organization)
+        elif is_default is False:
+            connection.execute(update(presets).where(presets.c.id == key).values(is_default=False))
+        row_now = connection.execute(select(presets).where(presets.c.id == key)).mappings().one()
+        return _preset(row_now)
+
+    def _retried(self, work: Callable[[Connection], _T], name: str) -> _T:
+        """One transaction, tried again when another writer came first; the database decides who did."""
+        for _ in range(_TRIES):
+            try:
+                with self._engine.execution_options(immediate=True).begin() as connection:
+                    return work(connection)
+            except IntegrityError as exc:
+                last = exc
+        raise PresetNameTakenError(name) from last
+
+
+_TRIES = 5
+
+
+def _set_default(
+    connection: Connection, user_id: str, preset_id: str | None, organization: str | None
+) -> None:
+    _lock(connection, user_id, organization)
+    owner = _owner(user_id, organization)
+    others = update(presets).where(*owner, presets.c.is_default)
+    if preset_id is not None:
+        others = others.where(presets.c.id != preset_id)
+    connection.execute(others.values(is_default=False))
+    if preset_id is None:
+        return
+    statement = update(presets).where(presets.c.id == preset_id, *owner).values(is_default=True)
+    if connection.execute(statement).rowcount == 0:
+        raise PresetNotFoundError(preset_id)
+
+
+def _lock(connection: Connection, user_id: str, organization: str | None) -> None:
+    """Let writers of one user wait for each other (PostgreSQL); in one order, so that none blocks another."""
+    query = select(presets.c.id).where(*_owner(user_id, organization)).order_by(presets.c.id)
+    connection.execute(query.with_for_update())
+
+
+def _exists(connection: Connection, preset_id: str) -> bool:
+    return connection.execute(select(presets.c.id).where(presets.c.id == preset_id)).first() is not None
+
+
+def _owner(user_id: str, organization: str | None) -> tuple[Any, ...]:
+    return presets.c.user_id == user_id, presets.c.organization == (organization or "")
+
+
+def _preset(row: RowMapping) -> Preset:
+    values = dict(row)
+    values["organization"] = values["organization"] or None
+    for key in ("created_at", "updated_at"):
+        if values[key].tzinfo is None:  # SQLite keeps no zone; what is written is UTC
+            values[key] = values[key].replace(tzinfo=UTC)
+    return Preset(**values)
+
+
+class SqlPresets:
+    """A PresetReader over a PresetStore; each question is asked in a thread, and given up at the deadline."""
+
+    def __init__(self, store: PresetStore) -> None:
+        self._store = store
+
+    async def by_id(self, preset_id: str, *, deadline: float) -> Preset | None:
+        """See `PresetReader`."""
+        return await _asked(lambda: self._store.get(preset_id), deadline)
+
+    async def default_of(self, user_id: str, organization: str | None, *, deadline: float) -> Preset | None:
+        """See `PresetReader`."""
+        return await _asked(lambda: self._store.default_of(user_id, organization), deadline)
+
+
+async def _asked(question: Callable[[], _T], deadline: float) -> _T:
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await asyncio.to_thread(question)
+    except TimeoutError:
+        raise StoreUnavailableError("the database", "no answer within the time budget") from None
+    except (SQLAlchemyError, OSError) as exc:
+        raise StoreUnavailableError("the database", type(exc).__name__) from None

@@ -1,0 +1,132 @@
+"""`routes.yaml`: which bundle serves a call that names none, by its room, its SIP trunk and its numbers."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from config_store.compose import Composed
+from config_store.errors import Problem
+from config_store.folder import BundleFolder, OutsideError
+from config_store.names import suggestion
+from config_store.parts import Part
+from config_store.said import demand, got
+from config_store.section import Section
+from config_store.span import Node, Span, dotted
+from config_store.yaml_source import read_yaml
+from config_store.yaml_text import decode
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is known of a call before its bundle is. The SIP fields are None for a call that is not SIP."""
+
+    room_name: str
+    sip_trunk: str | None = None
+    sip_to: str | None = None
+    sip_from: str | None = None
+
+
+class Route(Section):
+    """One rule: every condition given must hold. Patterns know `*` and `?`."""
+
+    bundle: str
+    """The bundle that serves the calls."""
+
+    room: str | None = Field(None, min_length=1, max_length=500)
+    """Pattern of the room's name; case counts."""
+
+    sip_trunk: str | None = Field(None, min_length=1, max_length=200)
+    """Id of the SIP trunk, such as `ST_abc`."""
+
+    sip_to: str | None = Field(None, min_length=1, max_length=200)
+    """Pattern of the number that was called."""
+
+    sip_from: str | None = Field(None, min_length=1, max_length=200)
+    """Pattern of the caller's number."""
+
+    def matches(self, call: Call) -> bool:
+        """Whether this rule serves a call."""
+        pairs = (
+            (self.room, call.room_name),
+            (self.sip_trunk, call.sip_trunk),
+            (self.sip_to, call.sip_to),
+            (self.sip_from, call.sip_from),
+        )
+        return all(
+            pattern is None or (value is not None and fnmatch.fnmatchcase(value, pattern))
+            for pattern, value in pairs
+        )
+
+
+class Routes(Section):
+    """All rules; the first that matches serves."""
+
+    routes: tuple[Route, ...] = Field((), strict=False)
+
+    def bundle_for(self, call: Call) -> str | None:
+        """The bundle of the first rule that matches; None when no rule does."""
+        return next((route.bundle for route in self.routes if route.matches(call)), None)
+
+
+def load_routes(
+    folder: BundleFolder, environ: Mapping[str, str], startable: Mapping[str, bool]
+) -> tuple[Routes, tuple[Problem, ...]]:
+    """
+    The rules of a folder and what is wrong with them; no rules when there is no file.
+
+    Args:
+        folder: Where `routes.yaml` is.
+        environ: For `${NAME}` in values.
+        startable: Every bundle by name, and whether a session can start with it.
+    """
+    file = folder.routes()
+    if file is None:
+        return Routes(), ()
+    try:
+        source = decode(folder.read_bundle(file), file.shown)
+    except (OSError, OutsideError) as exc:
+        return Routes(), (Problem(f"cannot be read: {exc}", Span(file.shown, 1, 1)),)
+    if isinstance(source, Problem):
+        return Routes(), (source,)
+    root, problems, _ = read_yaml(source, environ)
+    if root is None or problems:
+        return Routes(), problems
+    part = Part("routes", file, "", source, root, (), ())
+    at = Composed("routes", root, (part,), {}, ())
+    try:
+        routes = Routes.model_validate(root.plain())
+    except ValidationError as exc:
+        return Routes(), tuple(_problem(at, root, dict(error)) for error in exc.errors(include_url=False))
+    return routes, tuple(_unknown(at, root, routes, startable))
+
+
+def _problem(at: Composed, root: Node, error: dict[str, Any]) -> Problem:
+    path = tuple(error["loc"])
+    node = root.at(path)
+    if node is None:
+        parent = root.at(path[:-1]) or root
+        return at.problem(f"a route lacks the key '{path[-1]}'", parent.span)
+    if error["type"] == "extra_forbidden":
+        known = Route.model_fields if len(path) > 1 else Routes.model_fields
+        message = f"unknown key '{path[-1]}'{suggestion(str(path[-1]), known)}"
+        return at.problem(message, node.key or node.span)
+    what = demand(error["type"], error.get("ctx", {}), error["msg"])
+    return at.problem(f"{dotted(path)} {what}{got(node, '')}", node.span)
+
+
+def _unknown(at: Composed, root: Node, routes: Routes, startable: Mapping[str, bool]) -> list[Problem]:
+    problems = []
+    for number, route in enumerate(routes.routes):
+        node = root.at(("routes", number, "bundle"))
+        span = node.span if node is not None else root.span
+        if route.bundle not in startable:
+            message = f"no bundle '{route.bundle}'{suggestion(route.bundle, startable)}"
+            problems.append(at.problem(message, span))
+        elif not startable[route.bundle]:
+            problems.append(at.problem(f"'{route.bundle}' is partial: it has no agents", span))
+    return problems

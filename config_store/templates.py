@@ -1,0 +1,93 @@
+"""`{{name}}` in the texts of a bundle: nothing else is a template, and a value is never searched again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from config_store.schema import AgentConfig, Generate, SessionConfig
+from config_store.section import NAME
+from config_store.span import Path
+
+_TEMPLATE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+_NAME = re.compile(NAME)
+
+
+def templates_in(text: str) -> Iterator[tuple[str, str, bool]]:
+    """Every template of a text: as written, its inside, and whether that is a name."""
+    for found in _TEMPLATE.finditer(text):
+        inside = found.group(1).strip()
+        yield found.group(), inside, _NAME.match(inside) is not None
+
+
+def render(text: str, variables: Mapping[str, str]) -> str:
+    """
+    The text with its templates replaced.
+
+    Raises:
+        KeyError: A variable has no value.
+    """
+    if "{{" not in text:
+        return text
+    return _TEMPLATE.sub(lambda found: _value(found, variables), text)
+
+
+def _value(found: re.Match[str], variables: Mapping[str, str]) -> str:
+    inside = found.group(1).strip()
+    return variables[inside] if _NAME.match(inside) else found.group()
+
+
+def texts_of(config: SessionConfig) -> Iterator[tuple[Path, str]]:
+    """Every text of a config in which templates count, with its path."""
+    for key in ("goodbye", "recovery"):
+        text = getattr(config, key)
+        if text is not None:
+            yield (key,), text
+    for number, prompt in enumerate(config.idle_prompts):
+        yield ("idle_prompts", number, "say"), prompt.say
+    for number, warning in enumerate(config.max_duration_warnings):
+        if warning.say is not None:
+            yield ("max_duration_warnings", number, "say"), warning.say
+    for name, agent in config.agents.items():
+        yield ("agents", name, "instructions"), agent.instructions
+        greeting = agent.greeting
+        if isinstance(greeting, Generate):
+            yield ("agents", name, "greeting", "generate"), greeting.generate
+        elif greeting is not None:
+            yield ("agents", name, "greeting"), greeting
+
+
+def rendered(config: SessionConfig, variables: Mapping[str, str]) -> SessionConfig:
+    """
+    The config with every template replaced.
+
+    Raises:
+        KeyError: A variable has no value.
+    """
+    if not any("{{" in text for _, text in texts_of(config)):
+        return config
+
+    def done(text: str | None) -> str | None:
+        return render(text, variables) if text is not None else None
+
+    prompts = (prompt.model_copy(update={"say": done(prompt.say)}) for prompt in config.idle_prompts)
+    warnings = (item.model_copy(update={"say": done(item.say)}) for item in config.max_duration_warnings)
+    agents = {name: _agent(agent, done) for name, agent in config.agents.items()}
+    update: dict[str, Any] = {
+        "goodbye": done(config.goodbye),
+        "recovery": done(config.recovery),
+        "idle_prompts": tuple(prompts),
+        "max_duration_warnings": tuple(warnings),
+        "agents": type(config.agents)(agents),
+    }
+    return config.model_copy(update=update)
+
+
+def _agent(agent: AgentConfig, done: Callable[[str | None], str | None]) -> AgentConfig:
+    greeting = agent.greeting
+    if isinstance(greeting, Generate):
+        new: Any = Generate(generate=done(greeting.generate) or greeting.generate)
+    else:
+        new = done(greeting)
+    return agent.model_copy(update={"instructions": done(agent.instructions), "greeting": new})

@@ -1,0 +1,56 @@
+"""What became of one key that a session was asked to change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Outcome = Literal["applied", "clamped", "refused", "unsupported"]
+Shown = bool | int | float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """
+    The outcome for one path.
+
+    `asked` and `applied` show numbers, booleans and choices; of a text only its length. `range` is what the
+    bundle allows, in words such as `0.3 to 3.0`. `path` is empty when it is about the override as a whole.
+    """
+
+    path: str
+    verdict: Outcome
+    reason: str
+    asked: Shown = None
+    applied: Shown = None
+    range: str | None = None
+    source: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The verdict as JSON; what is None is left out."""
+        fields = ("path", "verdict", "reason", "asked", "applied", "range", "source")
+        return {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Verdict:
+        """The verdict that `as_dict` gave; keys of a newer version are left out."""
+        known = cls.__dataclass_fields__
+        return cls(**{name: value for name, value in data.items() if name in known})
+
+
+def shown(value: object, *, is_choice: bool = False) -> Shown:
+    """A value as a verdict may show it: numbers, booleans and choices; of anything else its size."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return value if is_choice else f"text of {_counted(len(value), 'character')}"
+    if isinstance(value, Mapping):
+        return f"map of {_counted(len(value), 'key')}"
+    if isinstance(value, list | tuple):
+        return f"list of {_counted(len(value), 'item')}"
+    return type(value).__name__
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

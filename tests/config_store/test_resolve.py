@@ -1,0 +1,406 @@
+"""From a dispatch to a session config: which bundle, which preset, whose organization, and what comes out."""
+
+import json
+import pickle
+import subprocess
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from config_store.digest import digest_of
+from config_store.dispatch import NOT_GIVEN, Dispatch, DispatchError, parse_dispatch
+from config_store.errors import ConfigRefused, StoreUnavailableError
+from config_store.overrides import Override
+from config_store.presets import Preset
+from config_store.resolve import Call, Resolved
+from config_store.schema import SessionConfig
+from tests.config_store.conftest import BASIC, Bundles
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def preset(
+    settings: dict[str, Any] | None = None, *, bundle: str = "main", organization: str | None = None
+) -> Preset:
+    """A preset p-1 of user u."""
+    return Preset("p-1", "u", organization, "mine", bundle, settings or {}, True, NOW, NOW)
+
+
+class Presets:
+    """A preset reader with one preset, or one that fails."""
+
+    def __init__(self, found: Preset | None = None, failure: Exception | None = None) -> None:
+        self.found, self.failure = found, failure
+
+    async def by_id(self, preset_id: str, *, deadline: float) -> Preset | None:
+        if self.failure is not None:
+            raise self.failure
+        return self.found if self.found is not None and self.found.id == preset_id else None
+
+    async def default_of(self, user_id: str, organization: str | None, *, deadline: float) -> Preset | None:
+        if self.failure is not None:
+            raise self.failure
+        return self.found if user_id == "u" else None
+
+
+@pytest.mark.parametrize(
+    ("metadata", "expected"),
+    [
+        ("", Dispatch()),
+        ("  \n", Dispatch()),
+        ("acme/interview", Dispatch(bundle="acme/interview")),
+        ("{}", Dispatch()),
+        ('{"session_id": "s-1", "preset": null}', Dispatch(session_id="s-1", preset=None)),
+        ('{"preset": "p-1", "overrides_rev": 3}', Dispatch(preset="p-1", overrides_rev=3)),
+        ('{"bundle": null, "user_id": null}', Dispatch()),
+        ('{"colour": 1}', Dispatch(unknown=("colour",))),
+        ('{"variables": 1}', Dispatch(broken=("variables",))),
+    ],
+)
+def test_dispatch_metadata(metadata: str, expected: Dispatch) -> None:
+    """The metadata of a dispatch is a JSON object, a bundle's name, or nothing."""
+    assert expected == parse_dispatch(metadata)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "is a list, not a JSON object"),
+        ("3", "is a number, not a JSON object"),
+        ('"x y"', "is text, not a JSON object"),
+        ("two words", "is not JSON"),
+        ('{"session_id": 3}', "session_id must be text, got a number"),
+        ('{"session_id": "a b"}', "session_id must be 1 to 128 of"),
+        ('{"session_id": ""}', "session_id must be 1 to 128 of"),
+        (f'{{"session_id": "{"x" * 129}"}}', "session_id must be 1 to 128 of"),
+        ('{"bundle": 3}', "bundle must be text"),
+        ('{"bundle": "../x"}', "bundle is not the name of a bundle"),
+        ('{"organization": []}', "organization must be text, got a list"),
+        ('{"user_id": {}}', "user_id must be text, got a map"),
+        ('{"user_id": ""}', "user_id must have 1 to 256 characters"),
+        ('{"preset": 3}', "preset must be text"),
+        ('{"overrides_rev": "3"}', "overrides_rev must be a whole number"),
+        ('{"overrides_rev": true}', "overrides_rev must be a whole number"),
+        ('{"a": 1, "a": 2}', "gives a key twice"),
+        ('{"a": NaN}', "holds NaN"),
+        ('{"a": 1e999}', "holds a number that is too large"),
+        ('{"a": ' + "9" * 5000 + "}", "holds a number that is too large"),
+        ('{"a": "\\ud800"}', "holds half of a surrogate pair"),
+        ('{"a": "\\u0000"}', "holds a NUL character"),
+        ('{"a": ' * 100 + "1" + "}" * 100, "nested deeper"),
+        ("[" * 100_000, "is larger than 64 KiB"),
+    ],
+)
+def test_dispatch_metadata_that_is_refused(metadata: str, message: str) -> None:
+    """Metadata that cannot be used is refused in one line that names the cause."""
+    with pytest.raises(DispatchError, match=message) as caught:
+        parse_dispatch(metadata)
+
+    assert "\n" not in str(caught.value)
+
+
+@given(st.text() | st.binary().map(lambda raw: raw.decode("latin-1")))
+def test_any_metadata_has_an_outcome(metadata: str) -> None:
+    """Any text is a dispatch or a DispatchError, never anything else."""
+    outcome: object
+    try:
+        outcome = parse_dispatch(metadata)
+    except DispatchError as exc:
+        outcome = str(exc)
+
+    assert isinstance(outcome, Dispatch | str)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)  # fmt: skip
+WORDS = st.sampled_from(
+    [
+        "models",
+        "llm",
+        "tts",
+        "provider",
+        "model",
+        "near",
+        "openai",
+        "voice_id",
+        "voice_tuning",
+        "pace",
+        "agents",
+        "desk",
+        "greeting",
+        "variables",
+        "metadata",
+        "bundle",
+        "preset",
+        "rev",
+        "userName",
+        "system_prompt_text",
+        "system_prompt_id",
+        "llm_provider",
+        "speed",
+        "optimization_level",
+        "idle_prompts",
+        "overridable",
+    ]
+)
+SHAPES = st.recursive(
+    JSON | WORDS,
+    lambda inner: st.dictionaries(WORDS, inner, max_size=4) | st.lists(inner, max_size=2),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(override=st.dictionaries(WORDS | st.text(max_size=5), SHAPES, max_size=5))
+def test_any_override_has_an_outcome(
+    override: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whatever JSON object an override is, the session is resolved or refused, with verdicts and in words."""
+    import asyncio
+
+    root = tmp_path_factory.mktemp("any")
+    (root / "bundles").mkdir()
+    bundles = Bundles(root / "bundles", root / "compiled")
+    bundles.write({"main": f"{BASIC}\nvariables: {{user_name: {{default: you}}}}\n"})
+    try:
+        resolved = asyncio.run(bundles.resolve(Dispatch(bundle="main", session_id="s"), override=override))
+    except ConfigRefused as exc:
+        assert exc.reason  # noqa: PT017 - both outcomes are right
+        return
+    assert Resolved.from_json(resolved.to_json()) == resolved
+    assert json.loads(resolved.to_json())
+
+
+async def test_the_bundle_of_the_strongest_layer(bundles: Bundles) -> None:
+    """Redis before dispatch before preset before the routes, the default, and the only one there is."""
+    routes = "routes: [{room: 'inter*', bundle: e}, {room: '*', bundle: d}]\n"
+    bundles.write(dict.fromkeys("abcde", BASIC) | {"routes": routes})
+    presets = Presets(preset(bundle="c"))
+
+    async def chosen(**more: Any) -> str:
+        return (await bundles.resolve(default_bundle="a", **more)).bundle
+
+    assert (
+        await chosen(bundle="b", user_id="u", preset="p-1", presets=presets, override={"bundle": "a"}) == "a"
+    )
+    assert await chosen(bundle="b", user_id="u", preset="p-1", presets=presets) == "b"
+    assert await chosen(user_id="u", presets=presets) == "c"
+    assert await chosen(call=Call("x")) == "d"
+    assert await chosen(call=Call("interview-7")) == "e"
+    bundles.write({"routes": "routes: []\n"})
+    assert await chosen() == "a"
+
+
+async def test_the_only_bundle_there_is(bundles: Bundles) -> None:
+    """With one startable bundle nothing needs to name it; with two, one has to be named."""
+    bundles.write({"part": "name: partial\n", "main": BASIC})
+    assert (await bundles.resolve()).bundle == "main"
+
+    bundles.write({"other": BASIC})
+    with pytest.raises(ConfigRefused, match="there are 2 to choose from"):
+        await bundles.resolve()
+
+
+@pytest.mark.parametrize(
+    ("route", "call", "matches"),
+    [
+        ("room: 'support-*'", Call("support-1"), True),
+        ("room: 'support-*'", Call("Support-1"), False),
+        ("sip_trunk: ST_1", Call("r", sip_trunk="ST_1"), True),
+        ("sip_trunk: ST_1", Call("r"), False),
+        ("sip_to: '+4412*'", Call("r", sip_trunk="ST_1", sip_to="+44123"), True),
+        ("sip_from: '+4412*'", Call("r", sip_trunk="ST_1", sip_to="+44123"), False),
+        ("sip_to: '+44*', room: 'x*'", Call("r", sip_to="+44"), False),
+    ],
+)
+async def test_routes(bundles: Bundles, route: str, call: Call, matches: bool) -> None:
+    """A rule serves a call when all its conditions hold; case counts."""
+    bundles.write({"main": BASIC, "other": BASIC, "routes": f"routes: [{{{route}, bundle: main}}]\n"})
+
+    resolved = await bundles.resolve(call=call, default_bundle="other")
+
+    assert resolved.bundle == ("main" if matches else "other")
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"bundle": "nothing"}, "the bundle asked for, 'nothing', does not exist or is quarantined"),
+        ({"bundle": "part"}, "is partial: it has no agents"),
+        ({"bundle": "main", "preset": "p-2"}, "the preset that was asked for does not exist"),
+        (
+            {"bundle": "main", "organization": "globex", "preset": "p-1"},
+            "the preset belongs to another organization",
+        ),
+        ({"bundle": "owned", "organization": "globex"}, "the bundle 'owned' belongs to another organization"),
+        ({"bundle": "heir", "organization": "globex"}, "the bundle 'heir' belongs to another organization"),
+    ],
+)
+async def test_refusals(bundles: Bundles, said: dict[str, Any], reason: str) -> None:
+    """What is not there, or is another organization's, refuses the session with a reason."""
+    bundles.write(
+        {
+            "part": "name: partial\n",
+            "main": BASIC,
+            "owned": f"organization: acme\n{BASIC}",
+            "heir": "include: [owned]\n",
+        }
+    )
+
+    with pytest.raises(ConfigRefused, match=reason):
+        await bundles.resolve(presets=Presets(preset(organization="acme")), **said)
+
+
+@pytest.mark.parametrize("way", ["route", "default", "only", "preset", "override"])
+async def test_no_way_around_the_organization(bundles: Bundles, way: str) -> None:
+    """A bundle of one organization is not a fallback for another, by whatever way it would be chosen."""
+    bundles.write({"owned": f"organization: acme\n{BASIC}"})
+    if way == "route":
+        bundles.write({"routes": "routes: [{room: '*', bundle: owned}]\n"})
+    more: dict[str, Any] = {"default_bundle": "owned" if way == "default" else None}
+    if way == "preset":
+        more |= {"user_id": "u", "presets": Presets(preset(bundle="owned"))}
+    if way == "override":
+        more["override"] = {"bundle": "owned"}
+
+    with pytest.raises(ConfigRefused, match="belongs to another organization"):
+        await bundles.resolve(organization="globex", **more)
+
+    assert (await bundles.resolve(organization="acme", **more)).organization == "acme"
+
+
+async def test_presets(bundles: Bundles) -> None:
+    """A user's default counts unless it is another bundle's or the dispatch says null."""
+    bundles.write({"main": BASIC, "other": BASIC})
+    mine = Presets(preset({"voice_tuning": {"pace": 2.0}, "captions": False}))
+
+    default = await bundles.resolve(bundle="main", user_id="u", presets=mine)
+    elsewhere = await bundles.resolve(bundle="other", user_id="u", presets=mine)
+    none = await bundles.resolve(bundle="main", user_id="u", preset=None, presets=mine)
+    named = await bundles.resolve(bundle="other", preset="p-1", presets=mine)
+    by_override = await bundles.resolve(bundle="main", user_id="x", override={"preset": "p-1"}, presets=mine)
+
+    assert [found.preset for found in (default, elsewhere, none, named, by_override)] == [
+        "p-1", None, None, "p-1", "p-1",
+    ]  # fmt: skip
+    assert [found.config.voice_tuning.pace for found in (default, elsewhere, none)] == [2.0, None, None]
+    assert default.origins["voice_tuning.pace"] == "preset p-1"
+    assert [(verdict.path, verdict.verdict, verdict.source) for verdict in default.verdicts] == [
+        ("voice_tuning.pace", "applied", "preset p-1"),
+        ("captions", "refused", "preset p-1"),
+    ]
+
+
+async def test_store_trouble(bundles: Bundles) -> None:
+    """A store that does not answer is a verdict, or a refusal where the bundle says so."""
+    bundles.write({"main": BASIC, "strict": f"{BASIC}\non_store_unavailable: refuse_session\n"})
+    broken = Presets(failure=StoreUnavailableError("the database", "no answer"))
+
+    resolved = await bundles.resolve(bundle="main", user_id="u", presets=broken)
+
+    assert [(verdict.path, verdict.verdict) for verdict in resolved.verdicts] == [("", "unsupported")]
+    assert "the database is not available" in resolved.verdicts[0].reason
+    with pytest.raises(
+        ConfigRefused, match="the database is not available: no answer, and the bundle refuses"
+    ):
+        await bundles.resolve(bundle="strict", user_id="u", presets=broken)
+    with pytest.raises(ConfigRefused, match="the preset cannot be read"):
+        await bundles.resolve(bundle="main", preset="p-1", presets=broken)
+
+
+async def test_a_broken_override_is_a_verdict(bundles: Bundles) -> None:
+    """An override that is not JSON is refused as a whole; the session goes on unless its bundle refuses."""
+    bundles.write({"main": BASIC, "strict": f"{BASIC}\non_refused_override: refuse_session\n"})
+    broken = Override(problem="is not JSON: Expecting value at line 1, column 1")
+
+    resolved = await bundles.resolve(bundle="main", override=broken)
+
+    assert [(verdict.path, verdict.verdict) for verdict in resolved.verdicts] == [("", "refused")]
+    with pytest.raises(ConfigRefused, match="the override was refused: the override is not JSON"):
+        await bundles.resolve(bundle="strict", override=broken)
+
+
+async def test_the_result_travels(bundles: Bundles) -> None:
+    """What is resolved is frozen, equal after pickling and after JSON, and its repr shows no value."""
+    bundles.environ["SECRET"] = "hush-hush"
+    bundles.write(
+        {
+            "main": BASIC.replace('"Hello."', '"${SECRET} {{who}}"')
+            + "variables: {who: {default: hidden-who}}\n"
+        }
+    )
+
+    resolved = await bundles.resolve(Dispatch(bundle="main", metadata={"note": "hidden-note"}))
+
+    assert pickle.loads(pickle.dumps(resolved)) == resolved
+    assert Resolved.from_json(resolved.to_json()) == resolved
+    assert resolved.config.agents["desk"].greeting == "hush-hush hidden-who"
+    shown = f"{resolved!r} {resolved.config!r} {resolved.config} {resolved.config.agents!r}"
+    assert not [word for word in ("hush", "hidden") if word in shown]
+    with pytest.raises(TypeError, match="frozen"):
+        resolved.config.agents["desk"] = resolved.config.agents["expert"]  # type: ignore[index]
+    with pytest.raises(TypeError, match="frozen"):
+        resolved.config.metadata["note"] = ""
+
+
+async def test_the_digest_is_of_the_content(bundles: Bundles) -> None:
+    """Equal content has an equal digest whatever the order of keys; variables and metadata do not count."""
+    one = BASIC + "variables: {who: {default: a}}\nvoice_tuning: {pace: 1.0, pitch: 0.1}\n"
+    other = "voice_tuning:\n  pitch: 0.10\n  pace: 1\nvariables: {who: {default: b}}\n" + BASIC
+    bundles.write({"one": one, "other": other, "third": one.replace("1.0", "1.1")})
+
+    digests = {
+        name: (await bundles.resolve(Dispatch(bundle=name, metadata={"a": name}))).digest
+        for name in ("one", "other", "third")
+    }
+
+    assert digests["one"] == digests["other"]
+    assert digests["one"] != digests["third"]
+    explicit = await bundles.resolve(
+        Dispatch(bundle="one", variables={"who": "x"}), override={"metadata": {"b": 1}}
+    )
+    assert explicit.digest == digests["one"]
+
+
+def test_the_digest_is_the_same_in_another_process() -> None:
+    """The digest depends on no hash seed and no order of sets."""
+    config = SessionConfig(tags=("b", "a"), metadata={"x": 1}, voice_id={"b": "1", "a": "2"})
+    code = (
+        "from config_store.schema import SessionConfig; from config_store.digest import digest_of;"
+        "print(digest_of(SessionConfig(tags=('b','a'), voice_id={'a': '2', 'b': '1'})))"
+    )
+
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }
+
+    assert found == {digest_of(config)}
+
+
+def test_a_known_digest() -> None:
+    """The digest of the default config is the one it has always been, unless the schema changed."""
+    assert digest_of(SessionConfig()) == (
+        "sha256:73865326ce6f88ef9a02a59a69abb30cbaa9147f85c6a659541f026c67dfc27d"
+    )
+
+
+def test_not_given_is_one_thing() -> None:
+    """The mark of an absent key survives pickling as itself."""
+    assert pickle.loads(pickle.dumps(NOT_GIVEN)) is NOT_GIVEN

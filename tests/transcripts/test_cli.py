@@ -1,0 +1,130 @@
+"""`agent transcripts` and `agent db`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from agent.cli import db, transcripts
+from agent.transcripts.journal import Journal
+from tests.transcripts.conftest import talk
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """AGENT_DATA of the commands."""
+    monkeypatch.setenv("AGENT_DATA", str(tmp_path / "var"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "var"
+
+
+def run(*arguments: str, app: Any = transcripts.app) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def test_finalize_list_show(data: Path) -> None:
+    """A journal becomes a record that is listed and shown, in JSON as transcript/v1."""
+    talk(data / "journals", "s-1", said=("hello [b]there[/b]",))
+    assert run("finalize").exit_code == 0
+    (row,) = json.loads(run("list", "--json").stdout)
+    assert {"session_id", "user_id", "bundle", "started_at", "ended_at", "end_reason"} <= row.keys()
+    assert (row["session_id"], row["end_reason"]) == ("s-1", "idle")
+    listed = run("list").stdout
+    assert "s-1" in listed
+    assert "hello [b]there[/b]" in listed
+    shown = json.loads(run("show", "s-1", "--json").stdout)
+    assert shown["schema"] == "transcript/v1"
+    assert "triage: You said hello [b]there[/b]" in run("show", "s-1").stdout
+
+
+def test_live_session_is_not_recorded(data: Path) -> None:
+    """A session whose process lives is neither listed nor finalized."""
+    journal = Journal(data / "journals", "s-1", 1)
+    journal.append("start", session_id="s-1")
+    assert journal.flush()
+    assert json.loads(run("finalize", "--json", "--idle", "0").stdout) == []
+    assert json.loads(run("list", "--json").stdout) == []
+    refused = run("finalize", "s-1")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert journal.close()
+
+
+def test_unknown_session(data: Path) -> None:
+    """An id that is not there is exit 2 and one line, in JSON with --json."""
+    result = run("show", "s-?")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no record of session 's-?'" in result.stderr
+    error = json.loads(run("show", "s-?", "--json").stderr)
+    assert error["error"]["code"] == "unknown_session"
+
+
+def test_another_user_s_session_is_not_found(data: Path) -> None:
+    """With --user or --organization, what belongs to another is as if it were not there."""
+    talk(data / "journals", "s-1", user_id="u1", organization="acme")
+    run("finalize")
+    assert run("show", "s-1", "--user", "u2").exit_code == 2
+    assert run("show", "s-1", "--organization", "other").exit_code == 2
+    assert run("show", "s-1", "--organization", "").exit_code == 2
+    assert run("show", "s-1", "--organization", "acme", "--user", "u1").exit_code == 0
+
+
+def test_wrong_time_and_page(data: Path) -> None:
+    """A time or a page that is none is exit 2 with what to write instead."""
+    assert "2026-01-31" in run("list", "--from", "yesterday").stderr
+    assert run("list", "--after", "nonsense").exit_code == 2
+
+
+def test_db_check_and_upgrade(data: Path) -> None:
+    """`db check` fails before the upgrade and says what to do, and succeeds after it."""
+    before = run("check", app=db.app)
+    assert (before.exit_code, "agent db upgrade" in before.stderr) == (1, True)
+    assert run("upgrade", app=db.app).exit_code == 0
+    assert json.loads(run("check", "--json", app=db.app).stdout)["state"] == "current"
+    assert "nothing to do" in run("upgrade", app=db.app).stdout
+
+
+def test_database_that_is_away(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that does not answer is exit 1 and one line without its password."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:canary@127.0.0.1:1/x")
+    result = run("list")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: database: ")
+    assert "canary" not in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_search_export_stats_rename(data: Path) -> None:
+    """Each of the commands over records answers, in the form that was asked for."""
+    for number in (1, 2):
+        talk(data / "journals", f"s-{number}", said=("my refund please",))
+    run("finalize")
+    found = run("search", "refund")
+    assert "my **refund** please" in found.stdout
+    assert json.loads(run("search", "my refund", "--json").stdout)[0]["text"].endswith("my refund please")
+    assert run("search", "unsaid").stdout == "nothing found\n"
+    assert run("search", "!").exit_code == 2
+    assert len(json.loads(run("export").stdout)) == 2
+    assert run("export", "s-1", "--format", "vtt").stdout.startswith("WEBVTT\n\n")
+    assert run("export", "--format", "vtt").exit_code == 2
+    assert run("export", "--format", "vtt", "--output", str(data / "out")).exit_code == 0
+    assert sorted(path.name for path in (data / "out").iterdir()) == ["s-1.vtt", "s-2.vtt"]
+    assert run("export", "s-?").exit_code == 2
+    assert json.loads(run("stats", "--by", "bundle", "--json").stdout)[0]["sessions"] == 2
+    assert run("rename", "s-1", "My refund").exit_code == 0
+    assert "My refund" in run("list").stdout
+    assert run("rename", "s-?", "x").exit_code == 2
+
+
+def test_erase(data: Path) -> None:
+    """Erasing says what was removed; without a session or a user it does nothing."""
+    talk(data / "journals", "s-1")
+    run("finalize")
+    assert run("erase").exit_code == 2
+    assert run("erase", "--session", "s-1", "--user", "u1").exit_code == 2
+    answer = json.loads(run("erase", "--user", "u1", "--json").stdout)
+    assert (answer["sessions"], answer["records"], answer["items"]) == (["s-1"], 1, 2)
+    assert run("show", "s-1").exit_code == 2
+    assert "removed: 0 records" in run("erase", "--session", "s-1").stdout
