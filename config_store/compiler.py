@@ -111,6 +111,10 @@ class Compiler:
             self._prompts()
         return self._finish(changed)
 
+    def forget(self) -> None:
+        """Take everything as changed at the next look, because it could not be published."""
+        self._listing = {}
+
     def _look(self) -> set[str]:
         """Look at everything; the paths that are new, gone or changed."""
         listing = self.folder.listing()

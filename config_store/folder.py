@@ -66,9 +66,7 @@ class BundleFolder:
             if f"{dot}{ending}" not in ENDINGS or stem == ROUTES or stem.startswith(f"{PROMPTS}/"):
                 continue
             if not is_bundle_name(stem):
-                found[stem] = (
-                    f"{self.shown(path)}: names of bundles have letters, digits, '_', '-' and '.' only"
-                )
+                found[stem] = f"{self.shown(path)}: a bundle's name has letters, digits, '_', '-' and '.'"
             elif ending == "yml" and f"{stem}.yaml" in paths:
                 found[f"{stem}.yml"] = f"{self.shown(path)}: not read, because there is {stem}.yaml too"
         return found

@@ -292,3 +292,16 @@ def test_without_a_key_the_offline_bundles_serve(tmp_path: Path) -> None:
     assert os.environ.get("OPENAI_API_KEY") is None
     assert "interview" in report.quarantined
     assert "set OPENAI_API_KEY" in report.quarantined["interview"]
+
+
+def test_files_that_cannot_be_bundles(bundles: Bundles) -> None:
+    """A file whose name no bundle can have, or that another one hides, is reported and not passed over."""
+    bundles.write({"main": BASIC, "main.yml": BASIC, "my bundle.yaml": BASIC})
+
+    report = bundles.compile()
+
+    assert report.usable == ("main",)
+    assert dict(report.quarantined) == {
+        "main.yml": "bundles/main.yml: not read, because there is main.yaml too",
+        "my bundle": "bundles/my bundle.yaml: a bundle's name has letters, digits, '_', '-' and '.'",
+    }

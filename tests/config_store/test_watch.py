@@ -1,6 +1,7 @@
 """Following the bundles folder, whatever saves a file."""
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from config_store.compiled import CompiledBundles, Compiler, CompileReport
+from config_store.compiled import CompiledBundle, CompiledBundles, Compiler, CompileReport
 from config_store.folder import BundleFolder
 from config_store.published import Publication
 from config_store.watch import watch_bundles
@@ -115,8 +116,8 @@ async def test_a_new_folder_with_a_bundle(watched: Watched) -> None:
 async def test_a_folder_that_vanishes_and_returns(watched: Watched, tmp_path: Path) -> None:
     """While the folder is away everything is served; when it is back it is followed again."""
     watched.root.rename(tmp_path / "elsewhere")
-    report = await watched.sees("Hello.")
-    assert report.folder_problem
+    while not (await watched.sees("Hello.")).folder_problem:
+        pass  # a look that was under way
 
     (tmp_path / "elsewhere").rename(watched.root)
     watched.save("One.")
@@ -184,3 +185,53 @@ async def test_the_stop_event_ends_the_watch(tmp_path: Path) -> None:
 
     async with asyncio.timeout(PATIENCE):
         await task
+
+
+async def test_publishing_is_tried_again(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nothing can be written the watch goes on, and what was saved meanwhile is published later."""
+    write, failures = Publication.write, 0
+
+    def full(self: Publication, bundle: CompiledBundle) -> bool:
+        nonlocal failures
+        failures += 1
+        if failures == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(self, bundle)
+
+    monkeypatch.setattr(Publication, "write", full)
+    watched.save("One.")
+
+    await watched.sees("One.")
+    assert failures > 1
+
+
+async def test_a_lost_event_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system tells nothing, a save is found by looking."""
+
+    async def deaf(*_arguments: object, **_options: object) -> AsyncIterator[set[object]]:
+        for _ in range(10_000):
+            await asyncio.sleep(0.05)
+            yield set()
+
+    monkeypatch.setattr("config_store.watch.awatch", deaf)
+    (tmp_path / "bundles").mkdir()
+    (tmp_path / "bundles" / "main.yaml").write_text(BASIC)
+    async with watching(tmp_path / "bundles", tmp_path / "out") as watched:
+        for greeting in ("One.", "Two."):
+            watched.save(greeting)
+            await watched.sees(greeting)
+
+
+async def test_no_watches_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the system refuses to watch, the folder is looked at instead."""
+
+    def refused(*_arguments: object, **_options: object) -> None:
+        raise OSError(errno.ENOSPC, "OS file watch limit reached")
+
+    monkeypatch.setattr("config_store.watch.awatch", refused)
+    (tmp_path / "bundles").mkdir()
+    (tmp_path / "bundles" / "main.yaml").write_text(BASIC)
+    async with watching(tmp_path / "bundles", tmp_path / "out") as watched:
+        for greeting in ("One.", "Two."):
+            watched.save(greeting)
+            await watched.sees(greeting)

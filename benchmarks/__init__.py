@@ -1,0 +1,1 @@
+"""Measurements beside a hard-coded livekit-agents worker, in the same run: `python -m benchmarks`."""
