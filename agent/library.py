@@ -9,13 +9,14 @@ import contextlib
 import inspect
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from livekit.agents import AgentServer, AgentSession, JobContext, llm
 from livekit.agents.ipc import job_proc_lazy_main, proc_pool
 from livekit.agents.ipc.job_executor import JobExecutor as JobExecutor
 from livekit.agents.voice import agent_activity
+from livekit.rtc import _ffi_client
 
 
 def missing_parts() -> list[str]:
@@ -31,6 +32,27 @@ def missing_parts() -> list[str]:
         for name in ("_connecting", "_connection_failed", "_update_worker_status")
     ]
     return [name for name, present in wanted if not present]
+
+
+@contextlib.contextmanager
+def without_native_runtime() -> Iterator[None]:
+    """
+    Refuse to start the native library's runtime in this block: it does not survive a fork, and a fork server
+    in which it runs makes jobs that can join no room. What would start it fails instead.
+
+    Raises:
+        RuntimeError: Out of whatever in the block would have started it.
+    """
+    start = _ffi_client.FfiClient.__init__
+
+    def refuse(self: _ffi_client.FfiClient) -> None:  # noqa: ARG001
+        raise RuntimeError("the native library's runtime would start before the fork")
+
+    _ffi_client.FfiClient.__init__ = refuse  # type: ignore[method-assign,unused-ignore]
+    try:
+        yield
+    finally:
+        _ffi_client.FfiClient.__init__ = start  # type: ignore[method-assign]
 
 
 def on_shutdown_request(ctx: JobContext, callback: Callable[[str], None]) -> None:

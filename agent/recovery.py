@@ -7,7 +7,7 @@ success for an entrypoint that raised.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from agent import room
 from agent.ending import CRASHED
 from agent.people import agent_identity
 from agent.settings import Settings
+from agent.sweep import Records
 from agent.transcripts.entries import Entry
 from agent.transcripts.fold import end_of
 from config_store.dispatch import Dispatch, DispatchError, parse_dispatch
@@ -67,8 +68,7 @@ class Recovery:
         settings: The worker's settings.
         client: Redis.
         lkapi: LiveKit's server API.
-        finalize: Makes a session's record.
-        read: Reads a session's journal from disk and Redis; called in a thread.
+        records: Reads journals and makes records.
     """
 
     def __init__(
@@ -77,14 +77,12 @@ class Recovery:
         *,
         client: Any,
         lkapi: api.LiveKitAPI,
-        finalize: Callable[[str], Awaitable[None]],
-        read: Callable[[str], list[Entry]],
+        records: Records,
     ) -> None:
         self._settings = settings
         self._redis = client
         self._api = lkapi
-        self._finalize = finalize
-        self._read = read
+        self._records = records
         self.recovering: set[str] = set()
         """Sessions that are being brought back now, so that nobody makes their record."""
 
@@ -101,11 +99,11 @@ class Recovery:
         if found.get("owner_job") != job.job_id:
             # Over, or taken by another job meanwhile, or never claimed: only a record may be due.
             if found.get("phase") in (None, "ended", "over"):
-                await self._finalize(session_id)
+                await self._records.make(session_id)
             return
         if end_of(await self._entries(session_id)):
             await state.end("", session_id=session_id, fence=None, tombstone=dispatch.session_id is not None)
-            await self._finalize(session_id)
+            await self._records.make(session_id)
             return
         logger.warning("a job crashed", extra={"session": session_id, "job": job.job_id})
         await state.release(job.job_id)
@@ -124,13 +122,13 @@ class Recovery:
         logger.warning("a session of a dead worker is taken", extra={"session": session_id})
         if end_of(await self._entries(session_id)):
             await state.end("", session_id=session_id, fence=None, tombstone=key.startswith("session:"))
-            await self._finalize(session_id)
+            await self._records.make(session_id)
             return
         await self._recover(job, state, found, session_id, _dispatch_of(job))
 
     async def _entries(self, session_id: str) -> list[Entry]:
         """The journal as far as it is here; a dead worker on another machine left a copy in Redis."""
-        return await asyncio.to_thread(self._read, session_id)
+        return await asyncio.to_thread(self._records.read, session_id)
 
     async def _recover(
         self, job: DeadJob, state: SessionState, found: dict[str, str], session_id: str, dispatch: Dispatch
@@ -145,6 +143,9 @@ class Recovery:
         self, job: DeadJob, state: SessionState, found: dict[str, str], session_id: str, dispatch: Dispatch
     ) -> None:
         await room.remove_participant(self._api, job.room, job.identity)
+        if await asyncio.to_thread(self._records.is_erased, session_id):
+            await self._give_up(job, state, session_id, dispatch, "it was erased")
+            return
         if int(found.get("attempts", "1")) <= MOST_RECOVERIES and _may_resume(found):
             if not await self._user_is_there(job, found):
                 await self._give_up(job, state, session_id, dispatch, "the user did not come back")
@@ -188,7 +189,7 @@ class Recovery:
         logger.warning("a crashed session is not brought back: %s", why, extra={"session": session_id})
         await state.end(CRASHED, session_id=session_id, fence=None, tombstone=dispatch.session_id is not None)
         await room.close_room(self._api, job.room)
-        await self._finalize(session_id)
+        await self._records.make(session_id)
 
 
 def _dispatch_of(job: DeadJob) -> Dispatch:

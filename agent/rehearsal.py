@@ -8,8 +8,6 @@ loop, no connection and not the runtime of the native library, which does not su
 """
 
 import asyncio
-import contextlib
-import ctypes
 import gc
 import logging
 import tempfile
@@ -23,6 +21,7 @@ from livekit import rtc
 from livekit.agents import JobContext, llm, utils
 from livekit.agents.voice.transcription import TranscriptSynchronizer
 
+from agent import library, memory
 from agent import settings as process_settings
 from agent.agents.configured import ConfiguredAgent
 from agent.clock import Clock, Limits
@@ -69,7 +68,8 @@ def rehearse(settings: Settings) -> None:
     level = logging.getLogger("livekit.agents").level
     logging.getLogger("livekit.agents").setLevel(logging.CRITICAL)
     try:
-        asyncio.run(asyncio.wait_for(_play(settings), PATIENCE_SECONDS))
+        with library.without_native_runtime():
+            asyncio.run(asyncio.wait_for(_play(settings), PATIENCE_SECONDS))
     except Exception as exc:  # noqa: BLE001 - whatever it is, calls can be served without
         logger.warning("the rehearsal before the fork failed: %s: %s", type(exc).__name__, exc)
     finally:
@@ -77,7 +77,7 @@ def rehearse(settings: Settings) -> None:
     if left := left_behind():
         logger.error("the rehearsal before the fork left something behind: %s", ", ".join(left))
     gc.collect()
-    give_back_memory()
+    memory.give_back()
     logger.debug("rehearsed in %.2f s", time.monotonic() - started)
 
 
@@ -90,12 +90,6 @@ def left_behind() -> list[str]:
     if rtc._ffi_client.FfiClient._instance is not None:
         names.append("the native library's runtime")
     return names
-
-
-def give_back_memory() -> None:
-    """Return what was freed to the system (glibc; elsewhere nothing happens)."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 async def _play(settings: Settings) -> None:

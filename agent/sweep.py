@@ -8,12 +8,16 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from agent.settings import Settings
+from agent.transcripts.database import DatabaseTroubleError
 from agent.transcripts.entries import Entry
+from agent.transcripts.erased import is_erased
 from agent.transcripts.finalize import RecordNotMadeError, finalize
 from agent.transcripts.journal import read_journals
 from agent.transcripts.orphans import orphans
+from agent.transcripts.retention import expire
 from agent.transcripts.shipping import read_stream
 
 logger = logging.getLogger(__name__)
@@ -51,6 +55,15 @@ class Records:
             logger.warning("a journal in Redis could not be read: %s", type(exc).__name__)
             return entries
 
+    def is_erased(self, session_id: str) -> bool:
+        """Whether somebody had this session erased: then nothing of it is taken up again. Blocks."""
+        try:
+            with self._engine.connect() as connection:
+                return is_erased(connection, session_id, self.read(session_id))
+        except SQLAlchemyError as exc:
+            logger.warning("marks of erasure could not be read: %s", type(exc).__name__)
+            return False
+
     async def sweep(self, busy: Collection[str]) -> None:
         """Make the records of all sessions here and in Redis that nobody serves, except the busy ones."""
         await asyncio.to_thread(self._sweep, frozenset(busy))
@@ -66,6 +79,11 @@ class Records:
                     self._make(session_id)
         except (redis.RedisError, OSError) as exc:
             logger.warning("the sweep is put off: %s", type(exc).__name__)
+        try:
+            if removed := expire(self._engine):
+                logger.info("%d records were past their days and are removed", removed)
+        except (SQLAlchemyError, DatabaseTroubleError) as exc:
+            logger.warning("records past their days stay: %s", type(exc).__name__)
 
     def _make(self, session_id: str) -> None:
         try:

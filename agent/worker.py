@@ -14,7 +14,7 @@ from livekit import api
 from livekit.agents import AgentServer, JobRequest
 from sqlalchemy import Engine
 
-from agent import library, stores
+from agent import library, memory, stores
 from agent.adoption import Adoption
 from agent.bundles import Bundles
 from agent.health import Health
@@ -70,7 +70,9 @@ class Worker:
         pass_on(
             LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE="0",
             MALLOC_ARENA_MAX="1",
+            MALLOC_TRIM_THRESHOLD_="131072",
             OPENBLAS_NUM_THREADS="1",
+            LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS="0",  # a thread per job; a loop that stalls is the watchdog's
             AGENT_PREWARM=",".join(sorted(self._bundles.providers())),
         )
         url, key, secret = self._settings.require_livekit()
@@ -119,6 +121,7 @@ class Worker:
 
     def _on_started(self) -> None:
         library.on_process_closed(self._server, self._on_process_closed)
+        memory.give_back()
 
     def _on_process_closed(self, process: library.JobExecutor) -> None:
         running = process.running_job
@@ -166,6 +169,7 @@ class Worker:
         Raises:
             PortTakenError: The HTTP port is not free.
         """
+        memory.one_arena()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop)
@@ -176,8 +180,7 @@ class Worker:
             self._settings,
             client=self._redis,
             lkapi=lkapi,
-            finalize=self._records.make,
-            read=self._records.read,
+            records=self._records,
         )
         self._heartbeat.start()
         adoption = Adoption(self._redis, self._heartbeat, self._recovery)
