@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from redis.exceptions import RedisError
@@ -27,13 +27,16 @@ logger = logging.getLogger(__name__)
 
 class Adoption:
     """
-    Looks for dead workers.
+    Looks for dead workers, while this one can take their calls.
 
     A heartbeat that lapsed because Redis was away is not a death: after an outage, seen by our own beats, one
     full period passes before anybody is called dead.
     """
 
-    def __init__(self, client: Any, heartbeat: Heartbeat, recovery: Recovery) -> None:
+    def __init__(
+        self, client: Any, heartbeat: Heartbeat, recovery: Recovery, *, ready: Callable[[], bool]
+    ) -> None:
+        self._ready = ready
         self._redis = client
         self._heartbeat = heartbeat
         self._recovery = recovery
@@ -49,8 +52,8 @@ class Adoption:
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _look(self) -> None:
-        if not self._heartbeat.is_beating:
-            return
+        if not self._heartbeat.is_beating or not self._ready():
+            return  # a worker that starts would dispatch before it can take the job itself
         while (key := await cast(Awaitable[Any], self._redis.lpop(ORPHANED_KEY))) is not None:
             await self._orphaned(text(key))
         if time.monotonic() - self._heartbeat.beating_since < HEARTBEAT_SECONDS:

@@ -14,10 +14,10 @@ from livekit import api
 from livekit.agents import AgentServer, JobRequest
 from sqlalchemy import Engine
 
-from agent import library, memory, stores
+from agent import library, memory, metrics, stores
 from agent.adoption import Adoption
 from agent.bundles import Bundles
-from agent.health import Health
+from agent.health import Health, unwritable
 from agent.heartbeat import Heartbeat
 from agent.job import GOODBYE_SECONDS, run_session
 from agent.people import agent_identity
@@ -31,6 +31,10 @@ CLOSE_SECONDS = 15.0
 """Longest time in seconds for the last sessions to say goodbye and end once the drain is over."""
 ENDLESS = ("sweep", "watch", "adoption")
 """Tasks that run until the worker stops."""
+STOP_SECONDS = 10.0
+"""Longest time in seconds for closing the connection and making the last records, after all sessions."""
+RECORDS_WAIT_SECONDS = 60.0
+"""How long a record may wait before no new session is taken: the disk holds the journals meanwhile."""
 FULL_LOAD = 1.0
 HIGHEST_OPEN_LOAD = 0.65
 """livekit-server never offers a job to a worker that reports 0.7 or more, and tells nobody (1.13.5)."""
@@ -84,6 +88,7 @@ class Worker:
             load_threshold=math.inf,  # the cap is ours, counted when a job is requested
             num_idle_processes=2,
             preload_modules=["agent.preload", *self._settings.modules],
+            max_retry=self._settings.livekit_retries,
             job_memory_warn_mb=500,
             session_end_timeout=5.0,
             host="127.0.0.1",
@@ -114,8 +119,10 @@ class Worker:
 
     async def _on_request(self, request: JobRequest) -> None:
         if self._drain.is_set() or self._sessions() >= self._settings.session_cap:
+            metrics.REQUESTS.labels("draining" if self._drain.is_set() else "full").inc()
             await request.reject(terminate=False)  # so that another worker gets it at once
             return
+        metrics.REQUESTS.labels("accepted").inc()
         self._accepted[request.id] = time.monotonic()
         await request.accept(identity=agent_identity(request.id))
 
@@ -155,7 +162,23 @@ class Worker:
             reasons.append("not registered with LiveKit")
         if not self._bundles.usable():
             reasons.append("no usable bundle")
+        if self._records.waiting_seconds() > RECORDS_WAIT_SECONDS:
+            reasons.append(f"records cannot be made: {self._records.problem}")
+        if problem := unwritable(self._settings.journals):
+            reasons.append(problem)
         return reasons
+
+    def _follow(self) -> None:
+        metrics.follow(
+            running=lambda: len(self._server.active_jobs),
+            starting=lambda: self._sessions() - len(self._server.active_jobs),
+            waiting=self._records.waiting,
+            usable=lambda: len(self._bundles.usable()),
+            quarantined=lambda: len(self._bundles.quarantined()),
+            compiled_age=self._bundles.age_seconds,
+            draining=self._drain.is_set,
+            capacity=self._settings.session_cap,
+        )
 
     # ------------------------------------------------------------------ life
 
@@ -170,10 +193,16 @@ class Worker:
             PortTakenError: The HTTP port is not free.
         """
         memory.one_arena()
+        self._follow()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._asked_to_stop)
         await self._health.start()
+        logger.info(
+            "a stop takes at most %g s: %g s for sessions to end, the rest for goodbyes and records",
+            stop_budget_seconds(self._settings),
+            self._settings.drain_seconds,
+        )
         url, key, secret = self._settings.require_livekit()
         lkapi = api.LiveKitAPI(url, key, secret)
         self._recovery = Recovery(
@@ -183,7 +212,7 @@ class Worker:
             records=self._records,
         )
         self._heartbeat.start()
-        adoption = Adoption(self._redis, self._heartbeat, self._recovery)
+        adoption = Adoption(self._redis, self._heartbeat, self._recovery, ready=lambda: not self.unready())
         self._background(self._sweep_for_ever(), name="sweep")
         self._background(adoption.run(), name="adoption")
         self._background(self._bundles.watch(), name="watch")
@@ -231,12 +260,16 @@ class Worker:
             await asyncio.sleep(0.05)
 
     async def _stop(self, serving: "asyncio.Task[None]") -> None:
-        await self._server.aclose()
-        await asyncio.gather(serving, return_exceptions=True)
+        try:
+            async with asyncio.timeout(STOP_SECONDS / 2):
+                await self._server.aclose()
+                await asyncio.gather(serving, return_exceptions=True)
+        except TimeoutError:
+            logger.warning("livekit's server did not close in time; its jobs have ended")
         for task in list(self._tasks):
             if task.get_name() in ENDLESS:
                 task.cancel()
-        await asyncio.wait(self._tasks, timeout=10.0) if self._tasks else None
+        await asyncio.wait(self._tasks, timeout=STOP_SECONDS / 2) if self._tasks else None
         await self._records.sweep(())
         await asyncio.to_thread(self._heartbeat.stop)
         await self._redis.aclose()
@@ -256,6 +289,11 @@ class Worker:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def stop_budget_seconds(settings: Settings) -> float:
+    """The longest time from SIGTERM to the end of the process; what orchestrators have to allow at least."""
+    return settings.drain_seconds + CLOSE_SECONDS + GOODBYE_SECONDS + STOP_SECONDS
 
 
 def new_worker_id() -> str:
