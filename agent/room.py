@@ -1,8 +1,13 @@
 """What is done to a LiveKit room from outside: closing it, removing a dead agent, dispatching again."""
 
+import asyncio
 import logging
 
+import aiohttp
 from livekit import api
+
+CLOSE_SECONDS = 5.0
+"""Longest wait in seconds for LiveKit to delete a room; an end must not hang on it."""
 
 logger = logging.getLogger(__name__)
 
@@ -15,7 +20,10 @@ def is_wrong_key(exc: api.TwirpError) -> bool:
 async def close_room(lkapi: api.LiveKitAPI, name: str) -> None:
     """Delete the room; everybody in it is disconnected. A room that is gone already is fine."""
     try:
-        await lkapi.room.delete_room(api.DeleteRoomRequest(room=name))
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await lkapi.room.delete_room(api.DeleteRoomRequest(room=name))
+    except (TimeoutError, aiohttp.ClientError) as exc:
+        logger.warning("the room could not be deleted: %s; it closes by its own timeout", type(exc).__name__)
     except api.TwirpError as exc:
         if exc.code != "not_found":
             logger.warning("the room could not be deleted: %s", exc.code)

@@ -1,5 +1,6 @@
 """The ways in which an agent comes into a room, and those in which none may come."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -152,3 +153,29 @@ async def test_a_broken_override_is_a_verdict_and_the_call_goes_on(worker: Runni
         await end(worker, "broken-1")
 
     assert [v["verdict"] for v in applied["verdicts"]] == ["refused"]
+
+
+async def test_a_room_that_was_deleted_before_the_agent_came_stays_deleted(worker: RunningWorker) -> None:
+    """Dispatched and deleted at once: no agent sits alone in a room that its joining made anew."""
+    async with worker.livekit() as lkapi:
+        await lkapi.agent_dispatch.create_dispatch(
+            api.CreateAgentDispatchRequest(
+                agent_name=worker.settings.name,
+                room="ghost-1",
+                metadata=dispatch_metadata(session_id="ghost-1", bundle="talk"),
+            )
+        )
+        await worker_has(worker, "ghost-1")
+        await lkapi.room.delete_room(api.DeleteRoomRequest(room="ghost-1"))
+    record = await worker.transcript("ghost-1")
+
+    assert record["end_reason"] == "room_deleted"
+    assert not await worker.room_exists("ghost-1")
+
+
+async def worker_has(worker: RunningWorker, session_id: str) -> None:
+    """Wait until a job has claimed the session."""
+    async with worker.redis() as client:
+        async with asyncio.timeout(10):
+            while not await client.exists(f"session:{session_id}:state"):  # noqa: ASYNC110 - another process
+                await asyncio.sleep(0.002)
