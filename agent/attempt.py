@@ -2,10 +2,13 @@
 
 import asyncio
 import contextlib
+import json
 import logging
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import redis.asyncio
 from livekit.agents import JobContext
@@ -20,7 +23,9 @@ from agent.signals import timestamp
 from agent.transcripts.journal import Journal
 from agent.transcripts.redaction import redactor
 from agent.transcripts.shipping import Shipper
+from config_store.amend import Amendment
 from config_store.dispatch import Dispatch, DispatchError, parse_dispatch
+from config_store.overrides import RedisOverrides, override_key, room_override_key
 from config_store.resolve import Resolved
 from config_store.state import (
     ORPHANED_KEY,
@@ -32,11 +37,16 @@ from config_store.state import (
     state_key,
     worker_sessions_key,
 )
+from config_store.verdict import Verdict
 
 RENEW_SECONDS = 600.0
 """How often a live session renews the life of its keys in Redis."""
 CLOSE_SECONDS = 3.0
 """Longest time in seconds for the journal's last write and its copy in Redis."""
+
+LEAST_SECRET = 8
+"""Characters; shorter values of the environment are words that anybody may say."""
+_SECRET_NAME = re.compile(r"(?:KEY|SECRET|TOKEN|PASSWORD|CREDENTIALS?)S?$", re.IGNORECASE)
 
 logger = logging.getLogger(__name__)
 
@@ -116,13 +126,29 @@ class Attempt:
                 user_id=self.user_id or "",
             )
 
-    def applied(self) -> dict[str, Any]:
-        """What the client is told of the config."""
+    def applied(self, verdicts: Sequence[Verdict] | None = None) -> dict[str, Any]:
+        """What the client is told of the config; with these verdicts, or with all there are."""
+        told = self.resolved.verdicts if verdicts is None else verdicts
         return {
             "digest": self.resolved.digest,
             "bundle": self.resolved.bundle,
-            "verdicts": [verdict.as_dict() for verdict in self.resolved.verdicts],
+            "verdicts": [verdict.as_dict() for verdict in told],
         }
+
+    async def revised(self, amendment: Amendment, command_id: str, answers: list[dict[str, Any]]) -> None:
+        """The config was changed: journal it, freeze it anew for later attempts, and answer who asked."""
+        self._resolved = amendment.resolved
+        self.log_fields |= {"digest": amendment.resolved.digest[:15]}
+        self._ctx.log_context_fields = {**self._ctx.log_context_fields, **self.log_fields}
+        self.journal.append(
+            "revision",
+            digest=amendment.resolved.digest,
+            changed=list(amendment.changed),
+            verdicts=[verdict.as_dict() for verdict in amendment.verdicts],
+        )
+        await self.write_state(
+            config=amendment.resolved.to_json(), command=command_id, revisions=json.dumps(answers)
+        )
 
     # ------------------------------------------------------------------ journal
 
@@ -144,7 +170,7 @@ class Attempt:
             self.session_id,
             self.number,
             redact=redactor([rule if isinstance(rule, str) else rule.model_dump() for rule in rules]),
-            secrets=_secrets(self.settings),
+            secrets=_secrets(self.settings, self.keys, resolved),
             shipper=Shipper(self.redis_url, self.session_id) if self.claimed.guarded else None,
         )
         job = self._ctx.job
@@ -242,6 +268,9 @@ class Attempt:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             await self.write_state(renewed="@now")
+            if self.claimed.guarded:
+                with contextlib.suppress(RedisError, OSError):
+                    await RedisOverrides(self.redis).renew(override_key(self.session_id))
 
     # ------------------------------------------------------------------ the end
 
@@ -260,8 +289,20 @@ class Attempt:
                 tombstone=self.dispatch.session_id is not None,
                 detail=end.detail,
             )
-            await self.redis.delete(f"session:{self.session_id}:config", commands_key(self.session_id))
+            await self.redis.delete(*self._own_keys())
             await self.disown()
+
+    def _own_keys(self) -> list[str]:
+        """
+        Keys in Redis that are this session's alone.
+
+        The override of a room is removed by who reads it; one that a refused session never read would meet
+        the next call in that room.
+        """
+        keys = [override_key(self.session_id), commands_key(self.session_id)]
+        if self.dispatch.session_id is None and self._resolved is None:
+            keys.append(room_override_key(self.room_name))
+        return keys
 
     async def close(self) -> None:
         """Let go of everything this process holds."""
@@ -324,7 +365,24 @@ def redis_url_of(settings: Settings) -> str:
     return settings.redis_url.get_secret_value()
 
 
-def _secrets(settings: Settings) -> list[str]:
+def _secrets(settings: Settings, keys: Mapping[str, str], resolved: Resolved | None) -> list[str]:
     """Values that must not turn up in a journal, wherever they come from."""
     found = [settings.livekit_api_secret, settings.openai_api_key, settings.eleven_api_key]
-    return [secret.get_secret_value() for secret in found if secret is not None]
+    values = {secret.get_secret_value() for secret in found if secret is not None}
+    for url in (settings.redis_url, settings.database_url):
+        password = urlsplit(url.get_secret_value()).password if url is not None else None
+        values |= {password, unquote(password)} if password else set()
+    named = _key_variables(json.loads(resolved.to_json())) if resolved is not None else set()
+    values |= {value for name, value in keys.items() if name in named or _SECRET_NAME.search(name)}
+    return [value for value in values if len(value) >= LEAST_SECRET]
+
+
+def _key_variables(config: object) -> set[str]:
+    """Every variable that a config names as one with a key in it (`api_key_env`)."""
+    if isinstance(config, list):
+        return {name for each in config for name in _key_variables(each)}
+    if not isinstance(config, dict):
+        return set()
+    named = config.get("api_key_env")
+    inner = {name for each in config.values() for name in _key_variables(each)}
+    return inner | {named} if isinstance(named, str) else inner

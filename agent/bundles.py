@@ -2,13 +2,14 @@
 
 import logging
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from agent import settings as process_settings
 from agent.providers import registry
 from agent.settings import Settings
-from config_store.compiled import CompiledBundles, Compiler, CompileReport
+from config_store.compiled import Compiler, CompileReport
 from config_store.folder import BundleFolder
 from config_store.published import Publication
 from config_store.watch import watch_bundles
@@ -35,8 +36,10 @@ class Bundles:
             Publication(settings.compiled),
             self._environment,
             registry.catalog(settings, self._environment),
+            registry.release(),
         )
         self._report: CompileReport | None = None
+        self._compiled_at = time.monotonic()
 
     def compile(self) -> CompileReport:
         """
@@ -46,6 +49,7 @@ class Bundles:
             NoBundleError: Nothing in it can be started, and nothing was good before.
         """
         report = self._report = self._compiler.run()
+        self._compiled_at = time.monotonic()
         _log(report)
         if not report.startable:
             where = self._settings.bundles
@@ -67,23 +71,20 @@ class Bundles:
         """Names of the bundles that are broken and not served."""
         return tuple(self._report.quarantined) if self._report else ()
 
+    def age_seconds(self) -> float:
+        """Time since the bundles were compiled, in seconds."""
+        return time.monotonic() - self._compiled_at
+
     def providers(self) -> frozenset[str]:
         """The providers that any of the bundles uses, to be loaded before jobs fork."""
-        names: set[str] = set()
-        published = CompiledBundles(self._settings.compiled)
-        for name in self.usable():
-            bundle = published.get(name)
-            if bundle is not None:
-                names |= _providers_in(bundle.document.get("models", {}))
-                for agent in bundle.document.get("agents", {}).values():
-                    names |= _providers_in((agent or {}).get("models", {}))
-        return frozenset(names)
+        return self._report.providers if self._report else frozenset()
 
     async def watch(self) -> None:
         """Compile what changes, until cancelled; a broken edit is logged with its place and serves nobody."""
 
         def changed(report: CompileReport) -> None:
             self._report = report
+            self._compiled_at = time.monotonic()
             if report.changed:
                 logger.info("bundles changed: %s", ", ".join(report.changed))
             _log(report)
@@ -102,17 +103,6 @@ def check_folder(settings: Settings) -> tuple[int, tuple[str, ...]]:
             registry.catalog(settings, environment),
         ).run()
     return len(report.quarantined), (*report.usable, *report.quarantined)
-
-
-def _providers_in(models: Mapping[str, object]) -> set[str]:
-    found: set[str] = set()
-    for model in models.values():
-        if isinstance(model, Mapping):
-            found |= {str(name) for key in ("provider", "plugin") if (name := model.get(key))}
-            fallback = model.get("fallback")
-            if isinstance(fallback, list):
-                found |= _providers_in(dict(enumerate(fallback)))  # type: ignore[arg-type]
-    return found
 
 
 def _log(report: CompileReport) -> None:

@@ -95,11 +95,8 @@ class Clock:
         self._tools: dict[str, _Hold] = {}
         self._final = _Hold(FINAL_CAP)
         self._voice = _Hold(VOICE_CAP)
-        self._prompted = sum(1 for at in limits.idle_prompts if at <= idle_seconds)
-        remaining = None if limits.maximum is None or live_seconds is None else limits.maximum - live_seconds
-        self._warned = {
-            i for i, before in enumerate(limits.warnings) if remaining is not None and remaining < before
-        }
+        self._prompted = self._prompts_passed()
+        self._warned = self._warnings_passed(now)
 
     # ------------------------------------------------------------------ what happens
 
@@ -151,6 +148,20 @@ class Clock:
             self._tools.setdefault(call_id, _Hold(WORK_CAP)).set(True, now)
         else:
             self._tools.pop(call_id, None)
+
+    def change(self, limits: Limits, now: float) -> None:
+        """
+        Other time rules from now on, for the silence and the duration there have been already.
+
+        A prompt or warning whose moment is past under new rules is not made up for; one that comes (again)
+        under them is due (again). An end that is past is due at once.
+        """
+        self._advance(now)
+        old, self._limits = self._limits, limits
+        if tuple(old.idle_prompts) != tuple(limits.idle_prompts):
+            self._prompted = self._prompts_passed()
+        if (old.maximum, tuple(old.warnings)) != (limits.maximum, tuple(limits.warnings)):
+            self._warned = self._warnings_passed(now)
 
     # ------------------------------------------------------------------ what is due
 
@@ -214,6 +225,16 @@ class Clock:
     def live_at(self) -> float | None:
         """When the user was first present, on the caller's clock; None: not yet."""
         return self._live_at
+
+    def _prompts_passed(self) -> int:
+        return sum(1 for at in self._limits.idle_prompts if at <= self._idle)
+
+    def _warnings_passed(self, now: float) -> set[int]:
+        maximum = self._limits.maximum
+        if maximum is None or self._live_at is None:
+            return set()
+        left = self._live_at + maximum - now
+        return {index for index, before in enumerate(self._limits.warnings) if left < before}
 
     # ------------------------------------------------------------------ how idle grows
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -28,28 +28,39 @@ class Commands:
         since: Id of the last command that was applied; `0` for a session that begins, so that a command
             sent before the claim is applied too.
         ending: Where `end` goes.
+        override: Awaited with the id and the fields of each `override`.
         applied: Called with the id of each command that was applied.
     """
 
     def __init__(
-        self, url: str, session_id: str, *, since: str, ending: Ending, applied: Callable[[str], None]
+        self,
+        url: str,
+        session_id: str,
+        *,
+        since: str,
+        ending: Ending,
+        override: Callable[[str, dict[str, str]], Awaitable[None]],
+        applied: Callable[[str], None],
     ) -> None:
         self._url = url
         self._key = commands_key(session_id)
         self._since = since
         self._ending = ending
+        self._override = override
         self._applied = applied
+        self._stopped = False
         self._task = asyncio.create_task(self._follow(), name="commands")
 
     async def stop(self) -> None:
-        """Follow no longer."""
+        """Follow no longer; an override that is half way may go unanswered, because the session ends."""
+        self._stopped = True  # a cancellation that comes during a write may be taken for its timeout
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
     async def _follow(self) -> None:
         client = stores.open_stream_reader(self._url, 2.0)
         try:
-            while True:
+            while not self._stopped:
                 try:
                     found: Any = await client.xread(
                         {self._key: self._since}, block=int(stores.STREAM_BLOCK_SECONDS * 1000)
@@ -60,12 +71,12 @@ class Commands:
                 for _, messages in found:
                     for message_id, fields in messages:
                         self._since = stores.text(message_id)
-                        self._apply({stores.text(k): stores.text(v) for k, v in fields.items()})
+                        await self._apply({stores.text(k): stores.text(v) for k, v in fields.items()})
                         self._applied(self._since)
         finally:
             await client.aclose()
 
-    def _apply(self, fields: dict[str, Any]) -> None:
+    async def _apply(self, fields: dict[str, str]) -> None:
         name = fields.get("command")
         if name == "end":
             reason = fields.get("reason") or OPERATOR
@@ -73,6 +84,11 @@ class Commands:
                 self._ending.ask(reason, "command")
             else:
                 self._ending.ask(OPERATOR, f"command: {reason[:100]}")
+        elif name == "override":
+            try:
+                await self._override(self._since, fields)
+            except Exception as exc:  # noqa: BLE001 - a change that fails must not stop later commands
+                logger.error("an override failed and changed nothing: %s", type(exc).__name__)
         else:
             logger.warning("an unknown command was left alone", extra={"command": str(name)[:40]})
 

@@ -2,10 +2,14 @@
 
 import asyncio
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from livekit.agents import JobContext
+from livekit.api import TwirpError
+from livekit.protocol import models
 
+from agent import room
 from agent.attempt import Attempt
 from agent.clock import Limits
 from agent.providers import registry
@@ -14,6 +18,7 @@ from config_store.compiled import CompiledBundles
 from config_store.overrides import RedisOverrides, override_key, room_override_key
 from config_store.presets import PresetStore, SqlPresets
 from config_store.resolve import Call, ConfigRefused, Resolved, resolve_session
+from config_store.schema import SessionConfig
 from config_store.verdict import Verdict
 
 ROOM_MARGIN_SECONDS = 2.0
@@ -44,14 +49,15 @@ async def configure(attempt: Attempt, ctx: JobContext) -> None:
         await attempt.configured(Resolved.from_json(stored))
         return
     dispatch, settings = attempt.dispatch, attempt.settings
+    compiled = CompiledBundles(settings.compiled)
     engine = open_engine(settings.database())  # connects only if a preset is asked for
     key = override_key(dispatch.session_id) if dispatch.session_id else room_override_key(attempt.room_name)
     try:
         resolved = await resolve_session(
             dispatch,
-            call=_call(ctx),
+            call=await _call(attempt, ctx, compiled),
             override_key=key,
-            compiled=CompiledBundles(settings.compiled),
+            compiled=compiled,
             overrides=RedisOverrides(attempt.redis) if attempt.claimed.guarded else None,
             presets=SqlPresets(PresetStore(engine)),
             catalog=registry.catalog(settings, attempt.keys),
@@ -62,30 +68,53 @@ async def configure(attempt: Attempt, ctx: JobContext) -> None:
         raise Refused(exc.reason, exc.verdicts) from exc
     finally:
         engine.dispose()
-    await attempt.configured(resolved)
+    unfit = tuple(registry.tuning_verdicts(resolved.config))
+    await attempt.configured(replace(resolved, verdicts=(*resolved.verdicts, *unfit)))
 
 
-def _call(ctx: JobContext) -> Call:
-    """What is known of the call before the room is joined."""
-    return Call(room_name=ctx.job.room.name, sip_trunk=None, sip_to=None, sip_from=None)
+async def _call(attempt: Attempt, ctx: JobContext, compiled: CompiledBundles) -> Call:
+    """
+    What is known of the call before the room is joined.
+
+    A telephone call's trunk and numbers are on its participant, who is asked for only when there are rules
+    about them and the dispatch names no bundle.
+    """
+    call = Call(room_name=ctx.job.room.name)
+    rules = () if attempt.dispatch.bundle else compiled.routes().routes
+    if not any(rule.sip_trunk or rule.sip_to or rule.sip_from for rule in rules):
+        return call
+    try:
+        async with asyncio.timeout_at(attempt.deadline):
+            sip = await room.sip_attributes(ctx.api, call.room_name)
+    except (TimeoutError, OSError, TwirpError) as exc:
+        logger.warning("the call's SIP attributes are not known: %s", type(exc).__name__)
+        return call
+    return sip_call(call.room_name, sip)
 
 
-def limits_of(attempt: Attempt, ctx: JobContext) -> Limits:
-    """The session's time rules, within what the room allows; a shorter room is a verdict."""
-    config, room = attempt.resolved.config, ctx.job.room
+def sip_call(room_name: str, attributes: Mapping[str, str]) -> Call:
+    """A call as LiveKit's SIP service describes its participant (`sip.trunkID`, `sip.trunkPhoneNumber` …)."""
+    return Call(
+        room_name=room_name,
+        sip_trunk=attributes.get("sip.trunkID"),
+        sip_to=attributes.get("sip.trunkPhoneNumber"),
+        sip_from=attributes.get("sip.phoneNumber"),
+    )
+
+
+def limits_of(config: SessionConfig, timeouts: models.Room) -> tuple[Limits, list[Verdict]]:
+    """A config's time rules within what the room allows; a room that is shorter is a verdict."""
     join, grace = config.join_timeout_seconds, config.rejoin_grace_seconds
     verdicts = []
-    if room.empty_timeout and join > room.empty_timeout:
-        join = float(room.empty_timeout)
+    if timeouts.empty_timeout and join > timeouts.empty_timeout:
+        join = float(timeouts.empty_timeout)
         verdicts.append(Verdict("join_timeout_seconds", "clamped", "the room's empty_timeout is shorter",
                                 asked=config.join_timeout_seconds, applied=join))  # fmt: skip
-    if room.departure_timeout and grace > room.departure_timeout - ROOM_MARGIN_SECONDS:
-        grace = max(0.0, room.departure_timeout - ROOM_MARGIN_SECONDS)
+    if timeouts.departure_timeout and grace > timeouts.departure_timeout - ROOM_MARGIN_SECONDS:
+        grace = max(0.0, timeouts.departure_timeout - ROOM_MARGIN_SECONDS)
         verdicts.append(Verdict("rejoin_grace_seconds", "clamped", "the room's departure_timeout is shorter",
                                 asked=config.rejoin_grace_seconds, applied=grace))  # fmt: skip
-    if verdicts:
-        attempt.journal.append("verdicts", verdicts=[verdict.as_dict() for verdict in verdicts])
-    return Limits(
+    limits = Limits(
         idle=config.idle_timeout_seconds,
         idle_prompts=tuple(prompt.after_seconds for prompt in config.idle_prompts),
         maximum=config.max_duration_seconds,
@@ -93,3 +122,4 @@ def limits_of(attempt: Attempt, ctx: JobContext) -> Limits:
         join=join,
         grace=grace,
     )
+    return limits, verdicts

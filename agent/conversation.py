@@ -6,7 +6,7 @@ Handlers only note (journal, clock, signals) and return; nothing here decides wh
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any, cast
 
 from livekit import rtc
@@ -27,12 +27,13 @@ from agent import library
 from agent.agents.configured import ConfiguredAgent
 from agent.agents.roster import Roster
 from agent.agents.tools import ToolWatch
+from agent.casting import Casting
 from agent.clock import Clock
 from agent.ending import AGENT_ENDED, PROVIDER_ERROR, Ending
 from agent.heard import Heard
+from agent.listening import Ears, listening_rate
 from agent.notes import Notes
 from agent.people import People
-from agent.providers import registry
 from agent.providers.last_resort import last_sentence, last_words
 from agent.providers.patience import connect_options
 from agent.providers.turns import build_vad, turn_handling
@@ -47,10 +48,6 @@ CLOSE_SECONDS = 3.0
 """Longest time in seconds that livekit's own closing may take."""
 LATE_WORDS_SECONDS = 0.3
 """How long closing waits for a last transcript; the library's default of 2 s delays every end."""
-LISTENING_RATE = 16_000
-"""Hz; the voice detector's own rate, and that of speech recognizers."""
-REALTIME_RATE = 24_000
-"""Hz; what speech-to-speech models take."""
 CHAT_CHARACTERS = 4000
 """Longest chat text that counts as a turn; longer ones are dropped."""
 CHAT_PER_10_SECONDS = 10
@@ -69,6 +66,7 @@ class Conversation:
         keys: The environment that providers' keys come from.
         clock: The session's clock, on the event loop's time.
         ending: Where the session's end is asked for.
+        casting: Who listens, thinks and speaks; None: as the config says.
     """
 
     def __init__(
@@ -84,10 +82,10 @@ class Conversation:
         people: People,
         signals: Signals,
         ending: Ending,
+        casting: Casting | None = None,
     ) -> None:
         self._ctx = ctx
         self._config = config
-        self._keys = keys
         self._turn_detector = turn_detector
         self._journal = journal
         self._clock = clock
@@ -98,8 +96,10 @@ class Conversation:
         self._loop = asyncio.get_running_loop()
         self._heard = Heard()
         self._notes = Notes(
-            journal, self._heard, people, captions=config.captions, on_handoff=self._on_handoff
-        )
+            journal, self._heard, people, captions=config.captions, on_handoff=self._on_handoff,
+            speaker=self._speaker,
+        )  # fmt: skip
+        self._ears: Ears | None = None
         self._greeted: set[str] = set()
         self._chats: list[float] = []
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -108,10 +108,10 @@ class Conversation:
         self._failing = False
         self.agent_said_goodbye = False
         """Whether an agent ended the call with words of its own."""
-        self._made: list[Any] = []
+        self._casting = casting or Casting(config, keys)
         self._roster = Roster(
             config,
-            models=self._agents_models,
+            models=self._casting.for_agent,
             heard=self._heard,
             watch=ToolWatch(self._tool_begins, self._tool_ends),
             stage=self,
@@ -120,30 +120,10 @@ class Conversation:
 
     # ------------------------------------------------------------------ making
 
-    def _models(self, agent: str | None, kinds: Collection[str]) -> dict[str, Any]:
-        """New model objects of these kinds, for one agent or for the session; remembered for closing."""
-        if self._config.modality_profile == "text_only":
-            kinds = [kind for kind in kinds if kind == "llm"]
-        build: dict[str, Callable[[SessionConfig, str | None, Mapping[str, str]], Any]] = {
-            "stt": registry.build_stt,
-            "llm": registry.build_llm,
-            "tts": registry.build_tts,
-            "realtime": registry.build_realtime,
-        }
-        made = {kind: build[kind](self._config, agent, self._keys) for kind in kinds}
-        made = {kind: model for kind, model in made.items() if model is not None}
-        self._made += made.values()
-        if "realtime" in made:
-            made["llm"] = made.pop("realtime")
-        return made
-
-    def _agents_models(self, agent: str) -> dict[str, Any]:
-        return self._models(agent, registry.own_kinds(self._config, agent))
-
     def _make_session(self) -> AgentSession[None]:
         text_only = self._config.modality_profile == "text_only"
         session: AgentSession[None] = AgentSession(
-            **self._models(None, ("stt", "llm", "tts", "realtime")),
+            **self._casting.for_session(),
             vad=None if text_only else build_vad(),
             turn_handling=cast(TurnHandlingOptions, turn_handling(self._config, self._turn_detector)),
             user_away_timeout=None,  # our clock decides what a silence means
@@ -162,7 +142,7 @@ class Conversation:
     def _room_options(self) -> room_io.RoomOptions:
         text_only = self._config.modality_profile == "text_only"
         return room_io.RoomOptions(
-            audio_input=False if text_only else self._audio_input(),
+            audio_input=False if text_only or self._ears else self._audio_input(),
             audio_output=not text_only,
             text_output=self._config.captions or text_only,
             text_input=room_io.TextInputOptions(text_input_cb=self._on_chat),
@@ -176,9 +156,8 @@ class Conversation:
         Gain control and the buffer of what was said before the connection cost a tenth of a call's CPU;
         clients level their microphones themselves, and the agent is in the room before the user.
         """
-        realtime = any(self._config.models_for(name).realtime for name in self._config.agents)
         return room_io.AudioInputOptions(
-            sample_rate=REALTIME_RATE if realtime else LISTENING_RATE,
+            sample_rate=listening_rate(self._config),
             auto_gain_control=False,
             pre_connect_audio=False,
         )
@@ -190,6 +169,9 @@ class Conversation:
         if history is not None:
             self._resuming = True
             self._session.history.insert(list(history.items))  # what a next agent is told of
+        if self._config.listen_to == "all" and self._config.modality_profile != "text_only":
+            self._ears = Ears(self._ctx.room, listening_rate(self._config), lambda: self._people.present)
+            self._session.input.audio = self._ears
         await self._session.start(
             self._roster.agent(agent, history),
             room=self._ctx.room,
@@ -204,12 +186,16 @@ class Conversation:
     def link(self, identity: str) -> None:
         """Listen to this participant, and speak to them."""
         self._session.room_io.set_participant(identity)
+        if self._ears is not None:
+            self._ears.speaker = identity
 
     async def greet(self) -> None:
         """The present agent's greeting, once the user can hear it."""
         self._talking = True
         agent = self._session.current_agent
         if isinstance(agent, ConfiguredAgent) and not self._resuming:
+            if self._config.agents[agent.id].greeting is not None:
+                self._notes.expect_sound()
             await self._greet(agent, arriving=True)
 
     async def resume(self, recovery: str | None, *, answer: bool) -> None:
@@ -228,6 +214,23 @@ class Conversation:
     def tell_agent(self, text: str) -> None:
         """The present agent's model is told something, and answers."""
         self._session.generate_reply(instructions=text)
+
+    def change(self, config: SessionConfig) -> None:
+        """The config is this one from now on; who is speaking finishes as they began."""
+        self._config = config
+        if (speech := self._session.current_speech) is None:
+            self._background(self._recast())
+        else:
+            speech.add_done_callback(lambda _: self._background(self._recast()))
+
+    async def _recast(self) -> None:
+        """Voices, ears and the language of the instructions become what the config says."""
+        try:
+            voices = self._casting.change(self._config, self._roster.made)
+            await self._roster.change(self._config, voices)
+        except Exception as exc:  # noqa: BLE001 - a provider that refuses a change must not end the call
+            logger.error("a change of voice or language failed: %s", type(exc).__name__)
+            self._journal.append("error", source="revision", message=type(exc).__name__)
 
     def hush(self) -> None:
         """Stop speaking at once: nobody is there to hear it."""
@@ -263,8 +266,10 @@ class Conversation:
             logger.warning("livekit's session did not close within %g s", CLOSE_SECONDS)
         for task in self._tasks:
             task.cancel()
+        if self._ears is not None:
+            await self._ears.aclose()
         self._notes.commit_leftovers()
-        await registry.close(*self._made)
+        await self._casting.close()
 
     # ------------------------------------------------------------------ the agents' stage
 
@@ -321,6 +326,8 @@ class Conversation:
         self._journal.append("tool_result", call_id=call_id, output=output, status=status)
 
     def _on_user_state(self, event: UserStateChangedEvent) -> None:
+        if self._ears is not None and event.new_state == "speaking":
+            self._ears.voice_began()
         self._clock.voice(self._loop.time(), heard=event.new_state == "speaking")
         self._timers.look()
 
@@ -331,6 +338,11 @@ class Conversation:
     def _on_transcript(self, event: UserInputTranscribedEvent) -> None:
         if event.transcript.strip():
             self._user_acted(final=event.is_final)
+            if self._ears is not None and (identity := self._ears.other_speaker()) is not None:
+                library.caption_as(self._session, identity)
+
+    def _speaker(self, start: float, end: float) -> str | None:
+        return self._ears.speakers.loudest(start, end) if self._ears else None
 
     def _on_dtmf(self, event: rtc.SipDTMF) -> None:
         if event.participant is not None and event.participant.identity == self._people.user:

@@ -1,6 +1,8 @@
 """What probes and operators ask the worker over HTTP: /livez, /readyz, /metrics."""
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -63,3 +65,15 @@ class Health:
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+def unwritable(folder: Path) -> str | None:
+    """Why no file can be made in this folder, in one line; None: it can. The folder is made when missing."""
+    probe = folder / f".probe-{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        probe.touch()
+        probe.unlink()
+    except OSError as exc:
+        return f"{folder} cannot be written: {exc.strerror}"
+    return None

@@ -5,9 +5,8 @@ import threading
 import time
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
+from config_store.redis_client import open_sync
 from config_store.state import HEARTBEAT_SECONDS, WORKERS_KEY, heartbeat_key
 
 BEAT_SECONDS = 1.0
@@ -20,9 +19,7 @@ class Heartbeat:
     """Beats from `start` to `stop`; a Redis that is away is tried again at the next beat."""
 
     def __init__(self, url: str, worker: str) -> None:
-        self._client = redis.Redis.from_url(
-            url, socket_timeout=1.0, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0)
-        )
+        self._client = open_sync(url, 1.0)
         self._worker = worker
         self._key = heartbeat_key(worker)
         self._over = threading.Event()

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 import signal
+import time
 from collections.abc import Callable
 
 from livekit import rtc
 from livekit.agents import AutoSubscribe, JobContext
 
-from agent import library, room
+from agent import library, memory, room
 from agent.attempt import Attempt, claim
 from agent.clock import Clock, Due
 from agent.commands import Commands
@@ -30,8 +31,10 @@ from agent.ending import (
     End,
     Ending,
 )
+from agent.metrics import FIGURE, RESOLVE, TIMER
 from agent.people import People
 from agent.providers.registry import ProviderError
+from agent.revising import Revising
 from agent.settings import Settings
 from agent.signals import Signals
 from agent.taking_over import Past, past_of
@@ -39,6 +42,7 @@ from agent.timers import Timers
 from agent.watchdog import Watchdog
 from config_store.personas import MODALITY_PARTS
 from config_store.schema import SessionConfig
+from config_store.verdict import Verdict
 
 GOODBYE_SECONDS = 10.0
 """Longest goodbye in seconds; a session is over at most this long after its end was due."""
@@ -46,6 +50,8 @@ TELL_SECONDS = 1.0
 """Longest wait in seconds for the client to be told of the end."""
 ROOM_WORD_SECONDS = 0.5
 """How long after the library's word the room may still say why it was lost."""
+SETTLED_SECONDS = 4.0
+"""When what the start of a call needed for a moment is given back to the system."""
 ARRIVAL_SECONDS = 5.0
 """How long a refused or ended session waits for somebody to tell it to."""
 
@@ -85,8 +91,10 @@ async def run_session(settings: Settings, ctx: JobContext) -> None:
 
 async def _serve(attempt: Attempt, ctx: JobContext, ending: Ending, drain: "Drain") -> None:
     """Configure, connect, talk, end."""
+    asked_at = time.monotonic()
     try:
         await configure(attempt, ctx)
+        _figure(attempt, RESOLVE, time.monotonic() - asked_at)
     except Refused as refusal:
         logger.warning("refused: %s", refusal.reason, extra=attempt.log_fields)
         attempt.journal.append("verdicts", verdicts=[verdict.as_dict() for verdict in refusal.verdicts])
@@ -104,6 +112,7 @@ async def _serve(attempt: Attempt, ctx: JobContext, ending: Ending, drain: "Drai
         await attempt.end(End(PROVIDER_ERROR, str(exc)))
         await _turn_away(attempt, ctx, PROVIDER_ERROR)
         return
+    asyncio.get_running_loop().call_later(SETTLED_SECONDS, memory.give_back)
     drain.tell(session.drain_began)
     end = await ending.wait()
     await session.finish(end)
@@ -153,13 +162,16 @@ class _Session:
             on_absent=self._user_absent,
             on_change=attempt.journal_participant,
         )
+        limits, verdicts = limits_of(self._config, ctx.job.room)
+        if verdicts:
+            attempt.journal.append("verdicts", verdicts=[verdict.as_dict() for verdict in verdicts])
         self._clock = Clock(
-            limits_of(attempt, ctx),
+            limits,
             loop.time(),
             live_seconds=past.live_seconds if past else None,
             idle_seconds=past.idle_seconds if past else 0.0,
         )
-        self._timers = Timers(self._clock, self._when_due)
+        self._timers = Timers(self._clock, self._when_due, lambda late: _figure(attempt, TIMER, late))
         self._conversation = Conversation(
             ctx,
             self._config,
@@ -172,14 +184,17 @@ class _Session:
             signals=self._signals,
             ending=ending,
         )
+        self._revising = Revising(attempt, self._signals, allow=self._allowed, apply=self._change)
         self._commands = Commands(
             attempt.redis_url,
             attempt.session_id,
             since=attempt.claimed.state.get("command", "0"),
             ending=ending,
+            override=self._revising.override,
             applied=attempt.remember_command,
         )
         self._greeting: asyncio.Task[None] | None = None
+        self._ghost: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
         """Be in the room, ready to talk, and let the clock run."""
@@ -189,6 +204,18 @@ class _Session:
         assert first is not None  # made explicit when the config was resolved
         await self._conversation.start(first, self._past.history() if self._past else None)
         self._people.watch(self._ctx.room)
+        self._ghost = asyncio.create_task(self._leave_ghost_room(), name="ghost room")
+
+    async def _leave_ghost_room(self) -> None:
+        """
+        End at once in a room that was deleted between the dispatch and now.
+
+        Connecting makes such a room anew under another sid, and nobody would come (livekit-server 1.13.5).
+        """
+        sid, expected = await self._ctx.room.sid, self._ctx.job.room.sid
+        if expected and sid != expected and self._past is None and not self._ctx.room.remote_participants:
+            self._ending.ask(ROOM_DELETED, "before the agent came")
+            await room.close_room(self._ctx.api, self._ctx.job.room.name)
 
     # ------------------------------------------------------------------ the user comes and goes
 
@@ -224,6 +251,21 @@ class _Session:
     def drain_began(self, seconds_left: float) -> None:
         """The worker drains: the client may want to start anew elsewhere."""
         self._signals.event("warning", kind="drain", seconds_left=round(seconds_left, 1))
+
+    # ------------------------------------------------------------------ another config
+
+    def _allowed(self, config: SessionConfig) -> list[Verdict]:
+        """What a changed config asks for and the room does not have."""
+        verdicts = limits_of(config, self._ctx.job.room)[1]
+        known = self._config.model_dump(include={verdict.path for verdict in verdicts})
+        return [verdict for verdict in verdicts if verdict.asked != known.get(verdict.path)]
+
+    def _change(self, config: SessionConfig) -> None:
+        """The session is this from now on."""
+        self._config = config
+        self._clock.change(limits_of(config, self._ctx.job.room)[0], asyncio.get_running_loop().time())
+        self._timers.look()
+        self._conversation.change(config)
 
     # ------------------------------------------------------------------ time
 
@@ -263,8 +305,9 @@ class _Session:
         await self._timers.stop()
         await self._commands.stop()
         self._signals.attributes(state="ending")
-        if self._greeting is not None:
-            self._greeting.cancel()
+        for task in (self._greeting, self._ghost):
+            if task is not None:
+                task.cancel()
         if self._people.present and end.reason in GOODBYE_REASONS and self._ctx.room.isconnected():
             await self._goodbye()
         await self._conversation.close()
@@ -316,6 +359,11 @@ def _wanted_tracks(config: SessionConfig) -> AutoSubscribe:
     if parts & {"camera", "screenshare"}:
         return AutoSubscribe.SUBSCRIBE_ALL
     return AutoSubscribe.AUDIO_ONLY if "audio" in parts else AutoSubscribe.SUBSCRIBE_NONE
+
+
+def _figure(attempt: Attempt, name: str, seconds: float) -> None:
+    """Something measured, for the worker's metrics; no part of the record."""
+    attempt.journal.append(FIGURE, name=name, seconds=round(seconds, 4))
 
 
 def _room_end(reason: int) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from typing import Any
 from livekit.agents import AgentServer, AgentSession, JobContext, llm
 from livekit.agents.ipc import job_proc_lazy_main, proc_pool
 from livekit.agents.ipc.job_executor import JobExecutor as JobExecutor
-from livekit.agents.voice import agent_activity
+from livekit.agents.voice import agent_activity, room_io
 from livekit.rtc import _ffi_client
 
 
@@ -24,7 +24,9 @@ def missing_parts() -> list[str]:
     wanted: list[tuple[str, bool]] = [
         ("ipc.job_proc_lazy_main._JobProc._start_job", hasattr(job_proc_lazy_main._JobProc, "_start_job")),
         ("ipc.proc_pool.ProcPool.get_by_job_id", hasattr(proc_pool.ProcPool, "get_by_job_id")),
+        ("rtc._ffi_client.FfiClient._instance", hasattr(_ffi_client.FfiClient, "_instance")),
         ("voice.agent_activity._SpeechHandleContextVar", hasattr(agent_activity, "_SpeechHandleContextVar")),
+        ("voice.room_io.RoomIO._user_tr_output", "_user_tr_output" in inspect.getsource(room_io.RoomIO)),
     ]
     server = AgentServer()
     wanted += [
@@ -128,6 +130,21 @@ def current_speech(session: AgentSession[Any]) -> str | None:
     return handle.id if handle is not None else None
 
 
+def caption_as(session: AgentSession[Any], identity: str) -> None:
+    """
+    Give the words that are understood from now on to this participant, in the captions that clients get.
+
+    The public `set_participant` would listen to that one, take their chat texts and speak to them as well.
+    """
+    if (output := session.room_io._user_tr_output) is not None:
+        output.set_participant(identity)
+
+
 def speech_items(handle: Any) -> list[llm.ChatItem]:
     """What a speech has added to the conversation so far."""
     return list(handle.chat_items)
+
+
+def has_native_runtime() -> bool:
+    """Whether the native library's runtime was started in this process."""
+    return _ffi_client.FfiClient._instance is not None

@@ -10,6 +10,7 @@ from livekit.agents import AgentSession, ConversationItemAddedEvent, ErrorEvent,
 
 from agent import library
 from agent.heard import Heard, Segment, heard_prefix, part_heard
+from agent.metrics import FIGURE, FIRST_AUDIO
 from agent.people import People
 from agent.signals import timestamp
 from agent.transcripts.journal import Journal
@@ -30,6 +31,8 @@ class Notes:
         people: Who the user is, and whether there.
         captions: Whether the client gets words in step with the voice; livekit then knows where it was cut.
         on_handoff: Called with the names of both agents when one took over from the other.
+        speaker: Who spoke between two times (seconds since 1970), where more than the user is heard; None:
+            not known, or only the user is heard.
     """
 
     def __init__(
@@ -40,15 +43,18 @@ class Notes:
         *,
         captions: bool,
         on_handoff: Callable[[str, str], None],
+        speaker: Callable[[float, float], str | None],
     ) -> None:
         self._journal = journal
         self._heard = heard
         self._people = people
         self._captions = captions
         self._on_handoff = on_handoff
+        self._speaker = speaker
         self._loop = asyncio.get_running_loop()
         self._session: AgentSession[Any] | None = None
         self._usage: list[dict[str, Any]] = []
+        self._expected_at: float | None = None
 
     def follow(self, session: AgentSession[Any]) -> None:
         """Note what this session does from now on."""
@@ -58,11 +64,22 @@ class Notes:
         session.on("session_usage_updated", self._on_usage)
         session.on("error", self._on_error)
 
+    def expect_sound(self) -> None:
+        """The user is here and is to be greeted: how long until the first sound?"""
+        self._expected_at = self._loop.time()
+
+    def _playback_started(self) -> None:
+        now = self._loop.time()
+        self._heard.playback_started(now)
+        if self._expected_at is not None:
+            self._journal.append(FIGURE, name=FIRST_AUDIO, seconds=round(now - self._expected_at, 4))
+            self._expected_at = None
+
     def follow_playback(self) -> None:
         """Note what is played; the audio output exists once the session has started."""
         if self._session is None or (output := self._session.output.audio) is None:
             return
-        output.on("playback_started", lambda _: self._heard.playback_started(self._loop.time()))
+        output.on("playback_started", lambda _: self._playback_started())
         output.on(
             "playback_finished",
             lambda event: self._heard.playback_finished(
@@ -83,15 +100,17 @@ class Notes:
                 self._journal_agent(item)
 
     def _journal_user(self, item: llm.ChatMessage) -> None:
-        started = item.metrics.get("started_speaking_at") or item.created_at
+        spoke = item.metrics.get("started_speaking_at")
+        started = spoke or item.created_at
+        ended = item.metrics.get("stopped_speaking_at") or item.created_at
         self._journal.append(
             "user",
             item_id=item.id,
-            identity=self._people.user,
+            identity=(self._speaker(spoke, ended) if spoke else None) or self._people.user,
             text=item.text_content or "",
             created_at=_moment(item.created_at),
             started_at=_moment(started),
-            ended_at=_moment(item.metrics.get("stopped_speaking_at") or item.created_at),
+            ended_at=_moment(ended),
         )
 
     def _journal_agent(self, item: llm.ChatMessage) -> None:

@@ -9,21 +9,21 @@ loop, no connection and not the runtime of the native library, which does not su
 
 import asyncio
 import gc
+import json
 import logging
 import tempfile
 import threading
 import time
-from collections.abc import Collection
 from pathlib import Path
 from typing import Any, cast
 
-from livekit import rtc
 from livekit.agents import JobContext, llm, utils
 from livekit.agents.voice.transcription import TranscriptSynchronizer
 
 from agent import library, memory
 from agent import settings as process_settings
 from agent.agents.configured import ConfiguredAgent
+from agent.casting import Casting
 from agent.clock import Clock, Limits
 from agent.conversation import Conversation
 from agent.ending import Ending
@@ -49,13 +49,20 @@ from agent.transcripts.journal import Journal
 from agent.transcripts.redaction import redactor
 from config_store.compiled import CompiledBundles
 from config_store.dispatch import parse_dispatch
+from config_store.errors import ConfigRefused
 from config_store.resolve import Call, Resolved, resolve_session
 
 PATIENCE_SECONDS = 8.0
 """Longest time in seconds for the whole rehearsal; the fork server comes up without it, too."""
+MOST_TRIED = 20
+"""Bundles that are looked at for one that can be rehearsed."""
 SESSION = "rehearsal"
 
 logger = logging.getLogger(__name__)
+
+
+class NothingToRehearseError(Exception):
+    """All bundles need something that a rehearsal does not have."""
 
 
 def rehearse(settings: Settings) -> None:
@@ -70,6 +77,8 @@ def rehearse(settings: Settings) -> None:
     try:
         with library.without_native_runtime():
             asyncio.run(asyncio.wait_for(_play(settings), PATIENCE_SECONDS))
+    except NothingToRehearseError as exc:
+        logger.info("no rehearsal before the fork: %s", exc)
     except Exception as exc:  # noqa: BLE001 - whatever it is, calls can be served without
         logger.warning("the rehearsal before the fork failed: %s: %s", type(exc).__name__, exc)
     finally:
@@ -87,7 +96,7 @@ def left_behind() -> list[str]:
     for thread in others:
         thread.join(1.0)  # an executor that was shut down ends its threads a moment later
     names = [thread.name for thread in others if thread.is_alive()]
-    if rtc._ffi_client.FfiClient._instance is not None:
+    if library.has_native_runtime():
         names.append("the native library's runtime")
     return names
 
@@ -107,33 +116,41 @@ async def _play(settings: Settings) -> None:
 
 
 async def _resolve(settings: Settings) -> Resolved:
-    """The first bundle there is, as a session of it would be configured, and back from what is stored."""
+    """A session of the first bundle that can be rehearsed, as it would be configured and stored."""
     compiled = CompiledBundles(settings.compiled)
-    environment = process_settings.environment()
-    resolved = await resolve_session(
-        parse_dispatch(f'{{"bundle": "{compiled.startable()[0]}"}}'),
-        call=Call(room_name=SESSION, sip_trunk=None, sip_to=None, sip_from=None),
-        override_key=SESSION,
-        compiled=compiled,
-        overrides=None,
-        presets=None,
-        catalog=registry.catalog(settings, environment),
-        default_bundle=None,
-        budget_seconds=1.0,
-    )
-    return Resolved.from_json(resolved.to_json())
+    catalog = registry.catalog(settings, process_settings.environment())
+    for name in compiled.startable()[:MOST_TRIED]:
+        try:
+            resolved = await resolve_session(
+                parse_dispatch(json.dumps({"bundle": name})),
+                call=Call(room_name=SESSION, sip_trunk=None, sip_to=None, sip_from=None),
+                override_key=SESSION,
+                compiled=compiled,
+                overrides=None,
+                presets=None,
+                catalog=catalog,
+                default_bundle=None,
+                budget_seconds=1.0,
+            )
+        except ConfigRefused:  # it needs a variable, for one
+            continue
+        config = resolved.config
+        if not any(config.models_for(agent).realtime for agent in (None, *config.agents)):
+            return Resolved.from_json(resolved.to_json())
+    raise NothingToRehearseError("no bundle can be rehearsed without variables or a speech-to-speech model")
 
 
 async def _talk(resolved: Resolved, journal: Journal) -> None:
     """Greet, hear a noise, take it for words, answer, close."""
     loop = asyncio.get_running_loop()
+    config = resolved.config.model_copy(update={"modality_profile": "audio_only"})
     job = cast(JobContext, NoJob())
     clock = Clock(_no_limits(), loop.time(), live_seconds=None, idle_seconds=0.0)
     timers = Timers(clock, lambda _: None)
     signals = Signals(job.room, SESSION)
     conversation = _Rehearsed(
         job,
-        resolved.config,
+        config,
         keys={},
         turn_detector="vad",
         journal=journal,
@@ -142,10 +159,11 @@ async def _talk(resolved: Resolved, journal: Journal) -> None:
         people=People(None, lambda _: None, lambda *_: None, lambda *_: None),
         signals=signals,
         ending=Ending(),
+        casting=_StandIns(config, {}),
     )
     journal.append("start", session_id=SESSION, verdicts=[], origins=dict(resolved.origins))
     try:
-        await conversation.start(resolved.config.initial_agent or next(iter(resolved.config.agents)))
+        await conversation.start(config.initial_agent or next(iter(config.agents)))
         await conversation.answered.wait()
     finally:
         await conversation.close()
@@ -153,14 +171,20 @@ async def _talk(resolved: Resolved, journal: Journal) -> None:
         await signals.close()
 
 
+class _StandIns(Casting):
+    """The same stand-ins for every agent."""
+
+    def for_session(self) -> dict[str, Any]:
+        return {"stt": Ears(), "llm": Head(), "tts": Voice()}
+
+    def for_agent(self, agent: str) -> dict[str, Any]:  # noqa: ARG002
+        return {}
+
+
 class _Rehearsed(Conversation):
     """A conversation that nobody hears."""
 
     answered: asyncio.Event
-
-    def _models(self, agent: str | None, kinds: Collection[str]) -> dict[str, Any]:
-        made = {"stt": Ears(), "llm": Head(), "tts": Voice()} if agent is None else {}
-        return {kind: model for kind, model in made.items() if kind in kinds}
 
     async def start(self, agent: str, history: llm.ChatContext | None = None) -> None:
         self.answered = asyncio.Event()

@@ -50,6 +50,13 @@ async def people_in(lkapi: api.LiveKitAPI, room: str) -> list[str]:
     return [p.identity for p in found.participants if p.kind in kinds]
 
 
+async def sip_attributes(lkapi: api.LiveKitAPI, room: str) -> dict[str, str]:
+    """The attributes of the telephone call in the room; empty when there is none. Raises TwirpError."""
+    found = await lkapi.room.list_participants(api.ListParticipantsRequest(room=room))
+    callers = [p for p in found.participants if p.kind == api.ParticipantInfo.Kind.SIP]
+    return dict(callers[0].attributes) if callers else {}
+
+
 async def dispatch(lkapi: api.LiveKitAPI, room: str, agent_name: str, metadata: str) -> None:
     """Ask LiveKit for an agent in this room; it answers OK also when no worker takes the job."""
     await lkapi.agent_dispatch.create_dispatch(

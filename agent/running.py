@@ -8,6 +8,7 @@ from agent import stores
 from agent.commands import command_fields
 from agent.settings import Settings
 from agent.transcripts.database import DatabaseTroubleError, open_engine
+from agent.transcripts.entries import iso_from_seconds
 from agent.transcripts.history import OPERATOR as ANYBODY
 from agent.transcripts.history import load
 from config_store.state import STATE_SECONDS, SessionState, commands_key, state_key
@@ -40,9 +41,9 @@ async def end_session(settings: Settings, session_id: str, *, reason: str, wait:
     assert settings.redis_url is not None
     client = stores.open_redis(settings.redis_url.get_secret_value(), 3.0)
     try:
-        state = SessionState(client, state_key(session_id, ""))
-        found = await state.read() or await _by_room(client, session_id)
+        found = await find_session(client, session_id)
         if not found:
+            state = SessionState(client, state_key(session_id, ""))
             await state.end(reason, session_id=session_id, fence=None, tombstone=True)
             return "prevented"
         if found.get("phase") in ("ended", "over"):
@@ -58,8 +59,14 @@ async def end_session(settings: Settings, session_id: str, *, reason: str, wait:
     return "ended"
 
 
+async def find_session(client: Any, session_id: str) -> dict[str, str]:
+    """The state of a session; empty when nobody has claimed it."""
+    state = await SessionState(client, state_key(session_id, "")).read()
+    return state or await _by_room(client, session_id)
+
+
 async def live_sessions(settings: Settings) -> list[dict[str, Any]]:
-    """The sessions that somebody serves now, with what is known of each."""
+    """The sessions that have begun and not ended, oldest first, with what is known of each."""
     assert settings.redis_url is not None
     client = stores.open_redis(settings.redis_url.get_secret_value(), 3.0)
     found = []
@@ -71,7 +78,7 @@ async def live_sessions(settings: Settings) -> list[dict[str, Any]]:
                     found.append(_shown(state))
     finally:
         await client.aclose()
-    return sorted(found, key=lambda session: session["started_at"])
+    return sorted(found, key=lambda session: session["started_at"] or "")
 
 
 def _shown(state: dict[str, str]) -> dict[str, Any]:
@@ -82,10 +89,16 @@ def _shown(state: dict[str, str]) -> dict[str, Any]:
         "room": state.get("room") or None,
         "user_id": state.get("user_id") or None,
         "attempts": int(state.get("attempts", "0")),
-        "started_at": int(state.get("started_at", "0")),
+        "started_at": _moment(state.get("started_at")),
+        "live_at": _moment(state.get("live_at")),
         "worker": state.get("owner_worker") or None,
         "pid": int(state["pid"]) if state.get("pid") else None,
     }
+
+
+def _moment(milliseconds: str | None) -> str | None:
+    """Redis TIME in milliseconds as our formats have it; None: not yet."""
+    return iso_from_seconds(int(milliseconds) / 1000) if milliseconds else None
 
 
 async def _by_room(client: Any, session_id: str) -> dict[str, str]:

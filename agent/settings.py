@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from config_store.redis_url import parse_redis_url
+
 ENVIRONMENT_FILE = ".env"
 """Read from the working folder when present; the environment wins over it."""
 
@@ -46,7 +48,7 @@ class Settings(BaseSettings):
     livekit_api_secret: SecretStr | None = Field(None, validation_alias=_named("LIVEKIT_API_SECRET"))
     """API secret of the LiveKit project."""
     redis_url: SecretStr | None = Field(None, validation_alias=_named("REDIS_URL"))
-    """Redis or Valkey: redis://, rediss:// or unix://. Unset: an embedded Valkey under AGENT_DATA."""
+    """Redis or Valkey, in one of the forms below. Unset: an embedded Valkey under AGENT_DATA."""
     database_url: SecretStr | None = Field(None, validation_alias=_named("DATABASE_URL"))
     """sqlite:////absolute/path, sqlite:///relative or postgresql://. Unset: SQLite under AGENT_DATA."""
     openai_api_key: SecretStr | None = Field(None, validation_alias=_named("OPENAI_API_KEY"))
@@ -70,6 +72,8 @@ class Settings(BaseSettings):
     """Most sessions at once on this worker; unset: 6 per core, from the benchmark of calls on 2 cores."""
     drain_seconds: float = Field(60.0, ge=0)
     """Longest time in seconds that sessions may go on after SIGTERM before they get their goodbye."""
+    livekit_retries: int = Field(16, ge=0)
+    """Attempts to reach LiveKit once its connection is lost, 0 to 10 s apart, before the worker gives up."""
     store_budget_seconds: float = Field(1.0, gt=0, le=30)
     """Time in seconds for everything asked of Redis and SQL at the start of a session."""
     sweep_seconds: float = Field(10.0, gt=0)
@@ -100,6 +104,13 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("redis_url")
+    @classmethod
+    def _known_form(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            parse_redis_url(value.get_secret_value())
+        return value
 
     @property
     def journals(self) -> Path:

@@ -2,14 +2,14 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Collection
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from agent import metrics
 from agent.settings import Settings
 from agent.transcripts.database import DatabaseTroubleError
 from agent.transcripts.entries import Entry
@@ -19,6 +19,14 @@ from agent.transcripts.journal import read_journals
 from agent.transcripts.orphans import orphans
 from agent.transcripts.retention import expire
 from agent.transcripts.shipping import read_stream
+from config_store.overrides import override_key
+from config_store.redis_client import open_sync
+
+MOST_FAILURES = 3
+"""
+Records in a row that cannot be made until a sweep leaves the rest to the next one: each may have waited
+seconds for a lock. Those that failed before come last, so that none stands in the way of the others.
+"""
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +44,18 @@ class Records:
         self._settings = settings
         self._engine = engine
         assert settings.redis_url is not None
-        self._redis = redis.Redis.from_url(
-            settings.redis_url.get_secret_value(), socket_timeout=2.0, retry=Retry(NoBackoff(), 0)
-        )
+        self._redis = open_sync(settings.redis_url.get_secret_value(), 2.0)
         self.problem: str | None = None
         """Why the last record could not be made; None: it could."""
+        self._waiting: dict[str, float] = {}
+
+    def waiting(self) -> int:
+        """How many sessions are over and have no record yet."""
+        return len(self._waiting)
+
+    def waiting_seconds(self) -> float:
+        """For how long the first of them has been waiting; 0 when none does."""
+        return time.monotonic() - min(self._waiting.values()) if self._waiting else 0.0
 
     async def make(self, session_id: str) -> None:
         """Make one session's record; when that fails, the sweep tries again later."""
@@ -74,10 +89,14 @@ class Records:
 
     def _sweep(self, busy: frozenset[str]) -> None:
         try:
-            for session_id in orphans(self._settings.journals, self._redis):
-                if session_id not in busy:
-                    self._make(session_id)
+            found = [each for each in orphans(self._settings.journals, self._redis) if each not in busy]
+            failures = 0
+            for session_id in sorted(found, key=lambda each: each in self._waiting):
+                failures = 0 if self._make(session_id) else failures + 1
+                if failures == MOST_FAILURES:
+                    break
         except (redis.RedisError, OSError) as exc:
+            metrics.STORE_ERRORS.labels("redis").inc()
             logger.warning("the sweep is put off: %s", type(exc).__name__)
         try:
             if removed := expire(self._engine):
@@ -85,12 +104,35 @@ class Records:
         except (SQLAlchemyError, DatabaseTroubleError) as exc:
             logger.warning("records past their days stay: %s", type(exc).__name__)
 
-    def _make(self, session_id: str) -> None:
+    def _forget_override(self, session_id: str) -> None:
+        """The override of a session that crashed before its end could remove it."""
         try:
-            finalize(session_id, engine=self._engine, journals=self._settings.journals, redis=self._redis)
-        except RecordNotMadeError as exc:
+            self._redis.delete(override_key(session_id))
+        except (redis.RedisError, OSError) as exc:
+            logger.info("an override stays until its time is over: %s", type(exc).__name__)
+
+    def _make(self, session_id: str) -> bool:
+        """Make one record; whether that worked."""
+        try:
+            entries = read_journals(self._settings.journals, session_id)
+            outcome = finalize(
+                session_id, engine=self._engine, journals=self._settings.journals, redis=self._redis
+            )
+        except (RecordNotMadeError, OSError) as exc:
+            self._waiting.setdefault(session_id, time.monotonic())
+            metrics.STORE_ERRORS.labels("database").inc()
             if self.problem is None:
                 logger.error("a record waits: %s", exc)
             self.problem = str(exc)
+            return False
         else:
+            if self.problem is not None:
+                logger.info("records can be made again")
             self.problem = None
+            self._waiting.pop(session_id, None)
+            metrics.RECORDS.labels(outcome.action).inc()
+            if outcome.action != "nothing":
+                self._forget_override(session_id)
+            if outcome.action in ("created", "grown"):
+                metrics.count(session_id, entries, outcome.end_reason)
+            return True

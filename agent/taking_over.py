@@ -9,14 +9,13 @@ from typing import Any
 
 import redis
 from livekit.agents import llm
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from agent.attempt import Attempt
 from agent.transcripts.conversation import Conversation as Talk
 from agent.transcripts.conversation import conversation
 from agent.transcripts.journal import read_journals
 from agent.transcripts.shipping import read_stream
+from config_store.redis_client import open_sync
 
 REDACTED_NOTE = (
     "The call was cut off by a technical fault and goes on now. Words in square brackets such as [email] "
@@ -92,9 +91,7 @@ def _entries(attempt: Attempt) -> list[dict[str, Any]]:
     """What is on this machine's disk and in Redis; either may be incomplete, together they are not."""
     entries = list(read_journals(attempt.settings.journals, attempt.session_id))
     assert attempt.settings.redis_url is not None
-    client = redis.Redis.from_url(
-        attempt.settings.redis_url.get_secret_value(), socket_timeout=1.0, retry=Retry(NoBackoff(), 0)
-    )
+    client = open_sync(attempt.settings.redis_url.get_secret_value(), 1.0)
     try:
         entries += read_stream(client, attempt.session_id)
     except (redis.RedisError, OSError) as exc:

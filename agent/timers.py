@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 from agent.clock import Clock, Due
 
+SHORTEST_SECONDS = 0.02
+"""Least time between two looks at something that stays due."""
+
 
 class Timers:
     """
@@ -13,11 +16,15 @@ class Timers:
     Args:
         clock: The session's clock, on the event loop's time.
         on_due: Called on the loop; must return at once.
+        on_fired: Called with the seconds between when something was due and now.
     """
 
-    def __init__(self, clock: Clock, on_due: Callable[[Due], None]) -> None:
+    def __init__(
+        self, clock: Clock, on_due: Callable[[Due], None], on_fired: Callable[[float], None] | None = None
+    ) -> None:
         self._clock = clock
         self._on_due = on_due
+        self._on_fired = on_fired
         self._changed = asyncio.Event()
         self._task = asyncio.create_task(self._run(), name="timers")
 
@@ -32,16 +39,21 @@ class Timers:
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
+        waited_for: float | None = None
         while True:
             self._changed.clear()
             for due in self._clock.due(loop.time()):
+                if waited_for is not None and self._on_fired is not None:
+                    self._on_fired(loop.time() - waited_for)
+                waited_for = None
                 self._on_due(due)
+            waited_for = None
             moment = self._clock.next_at(loop.time())
             try:
                 # at least a tick: an end that was handed out stays due until the session is over
-                wait = None if moment is None else max(moment - loop.time(), 0.02)
+                wait = None if moment is None else max(moment - loop.time(), SHORTEST_SECONDS)
                 # not wait_for: before Python 3.12 it swallows a cancellation that comes with the event
                 async with asyncio.timeout(wait):
                     await self._changed.wait()
             except TimeoutError:
-                continue
+                waited_for = moment if wait is not None and wait > SHORTEST_SECONDS else None

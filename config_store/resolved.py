@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from config_store.frozen import freeze
+from config_store.frozen import FrozenDict, freeze
 from config_store.schema import SessionConfig
 from config_store.verdict import Verdict
 
@@ -21,7 +21,8 @@ class Resolved:
 
     `config` has its templates rendered and its initial agent named. `origins` says for every value where it
     came from: a place in a bundle, `optimization_level`, `preset ID`, `dispatch`, `redis KEY` or `default`.
-    `repr` shows no value of the config.
+    `sourced` is the text as written of the values in which the environment has a part: whoever shows
+    the config shows that. `repr` shows no value of the config.
     """
 
     config: SessionConfig = field(repr=False)
@@ -34,6 +35,7 @@ class Resolved:
     metadata: Mapping[str, Any] = field(repr=False)
     user_id: str | None
     organization: str | None
+    sourced: Mapping[str, str] = field(default_factory=FrozenDict, repr=False)
 
     @property
     def initial_agent(self) -> str:
@@ -44,7 +46,7 @@ class Resolved:
         """The whole as JSON text, as it is stored with the session's state: names of keys, never keys."""
         data = {
             "version": VERSION,
-            "config": self.config.model_dump(mode="json", by_alias=True),
+            "config": self.config.model_dump(mode="json", by_alias=True, exclude_unset=True),
             "bundle": self.bundle,
             "preset": self.preset,
             "digest": self.digest,
@@ -53,6 +55,7 @@ class Resolved:
             "variables": dict(self.variables),
             "user_id": self.user_id,
             "organization": self.organization,
+            "sourced": dict(self.sourced),
         }
         return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
 

@@ -10,6 +10,11 @@ from config_store.schema import AgentConfig, Generate, SessionConfig
 from config_store.section import NAME
 from config_store.span import Path
 
+LONGEST_WORDS = 2000
+LONGEST_PROMPT = 4000
+LONGEST_INSTRUCTIONS = 100_000
+"""The schema's limits in characters for spoken words, for what a model is told to say, and for instructions."""
+
 _TEMPLATE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _NAME = re.compile(NAME)
 
@@ -68,8 +73,9 @@ def rendered(config: SessionConfig, variables: Mapping[str, str]) -> SessionConf
     if not any("{{" in text for _, text in texts_of(config)):
         return config
 
-    def done(text: str | None) -> str | None:
-        return render(text, variables) if text is not None else None
+    def done(text: str | None, limit: int = LONGEST_WORDS) -> str | None:
+        # cut, so that a long value leaves a text that the schema takes: a later attempt reads it again
+        return render(text, variables)[:limit] if text is not None else None
 
     prompts = (prompt.model_copy(update={"say": done(prompt.say)}) for prompt in config.idle_prompts)
     warnings = (item.model_copy(update={"say": done(item.say)}) for item in config.max_duration_warnings)
@@ -84,10 +90,11 @@ def rendered(config: SessionConfig, variables: Mapping[str, str]) -> SessionConf
     return config.model_copy(update=update)
 
 
-def _agent(agent: AgentConfig, done: Callable[[str | None], str | None]) -> AgentConfig:
+def _agent(agent: AgentConfig, done: Callable[[str | None, int], str | None]) -> AgentConfig:
     greeting = agent.greeting
     if isinstance(greeting, Generate):
-        new: Any = Generate(generate=done(greeting.generate) or greeting.generate)
+        new: Any = Generate(generate=done(greeting.generate, LONGEST_PROMPT) or greeting.generate)
     else:
-        new = done(greeting)
-    return agent.model_copy(update={"instructions": done(agent.instructions), "greeting": new})
+        new = done(greeting, LONGEST_WORDS)
+    instructions = done(agent.instructions, LONGEST_INSTRUCTIONS)
+    return agent.model_copy(update={"instructions": instructions, "greeting": new})

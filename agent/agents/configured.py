@@ -42,7 +42,7 @@ class ConfiguredAgent(Agent):
             **models,
         )
         self._heard = heard
-        self._loudness = 1.0 if loudness is None else loudness
+        self.loudness = loudness
         self._entered = entered
 
     async def on_enter(self) -> None:
@@ -73,7 +73,7 @@ class ConfiguredAgent(Agent):
         self, audio: AsyncIterable[rtc.AudioFrame], model_settings: ModelSettings
     ) -> AsyncIterator[rtc.AudioFrame]:
         """The same for a realtime model, whose voice gets its loudness here."""
-        loud = amplify(audio, self._loudness) if self._loudness != 1.0 else audio
+        loud = audio if self.loudness in (None, 1.0) else amplify(audio, self.loudness)
         async for frame in self._measured(
             Agent.default.realtime_audio_output_node(self, loud, model_settings)
         ):

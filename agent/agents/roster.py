@@ -88,6 +88,28 @@ class Roster:
             )
         return self._agents[name]
 
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The names of the agents there are so far."""
+        return tuple(self._agents)
+
+    async def change(self, config: SessionConfig, voices: Mapping[str, Any]) -> None:
+        """
+        Another config for all agents, those of later handovers too.
+
+        Args:
+            config: What the session is from now on.
+            voices: New voices of agents that have been made, by name.
+        """
+        self._config = config
+        for name, agent in self._agents.items():
+            agent.loudness = config.tuning_for(name).loudness
+            if name in voices:
+                agent.update_options(tts=voices[name])
+            wanted = _instructions(config.agents[name].instructions, config.target_language)
+            if agent.instructions != wanted:
+                await agent.update_instructions(wanted)
+
     def user_spoke(self) -> None:
         """The user said something: handovers may begin again."""
         self._handoffs_in_a_row = 0

@@ -11,6 +11,7 @@ from agent.cli.explained import Explained
 from agent.cli.output import FAILED, fail
 from agent.cli.preset import open_presets
 from agent.providers import registry
+from agent.running import find_session
 from agent.services.valkey import ValkeyError, connect_only
 from agent.settings import Settings, environment
 from agent.stores import open_redis
@@ -18,13 +19,11 @@ from agent.transcripts.database import DatabaseTroubleError, open_engine
 from agent.transcripts.history import OPERATOR, load
 from config_store.direct import FolderBundles
 from config_store.dispatch import NOT_GIVEN, Dispatch
-from config_store.errors import StoreUnavailableError
 from config_store.history import history
 from config_store.layering import Trace
 from config_store.overrides import RedisOverrides, override_key
 from config_store.resolve import Call, Resolved, resolve_session
 from config_store.secrets import Secrets
-from config_store.state import SessionState, state_key
 
 
 async def would_start(
@@ -91,13 +90,16 @@ def _redis_url(settings: Settings) -> str:
 
 async def that_ran(session_id: str, settings: Settings) -> Explained | dict[str, Any]:
     """
-    A session that is live or ended less than a day ago, as it was frozen; an older one's record.
+    A session that is live, as it was frozen; else the record of one that ran.
 
-    The frozen config is in the session's state in Redis; a record keeps digest, origins and verdicts.
+    The frozen config is in the session's state in Redis while it lives; a record keeps digest, origins and
+    verdicts, and none of the values.
     """
     stored = await _stored(session_id, settings)
     if stored:
-        return Explained(Resolved.from_json(stored), {}, Secrets((), {}))
+        resolved = Resolved.from_json(stored)
+        content = resolved.config.model_dump(mode="json", by_alias=True)
+        return Explained(resolved, resolved.sourced, _secrets(content, resolved.sourced))
     try:
         engine = open_engine(settings.database())
         record = load(engine, session_id, OPERATOR)
@@ -113,8 +115,8 @@ async def that_ran(session_id: str, settings: Settings) -> Explained | dict[str,
 async def _stored(session_id: str, settings: Settings) -> str | None:
     client = open_redis(_redis_url(settings), settings.store_budget_seconds)
     try:
-        state = await SessionState(client, state_key(session_id, "")).read()
-    except (RedisError, OSError, StoreUnavailableError):
+        state = await find_session(client, session_id)
+    except (RedisError, OSError):
         return None  # the record may still be there
     finally:
         await client.aclose()

@@ -13,6 +13,8 @@ from agent.transcripts.database import DatabaseTroubleError, open_engine
 from agent.transcripts.finalize import RecordNotMadeError
 from agent.transcripts.history import EVERYONE, Owner
 from agent.transcripts.migrations import check_engine, upgrade_engine
+from config_store.redis_client import open_sync
+from config_store.redis_url import RedisUrlError
 
 
 @contextmanager
@@ -44,9 +46,9 @@ def live_store(settings: Settings) -> Iterator["redis.Redis | None"]:
         yield None
         return
     try:
-        client = redis.Redis.from_url(url, socket_timeout=5.0, socket_connect_timeout=2.0)
-    except ValueError:
-        fail("REDIS_URL: not a Redis URL; redis://host:6379/0, rediss://… or unix:///path", code="settings")
+        client = open_sync(url, 5.0, connect_seconds=2.0)
+    except RedisUrlError as exc:
+        fail(f"REDIS_URL: {exc}", code="settings")
     try:
         yield client
     except redis.RedisError as exc:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from agent import settings as process_settings
-from agent.cli.explained import nested
+from agent.cli.explained import nested, verdict_lines
 from agent.cli.output import FAILED, WRONG_USE, fail, print_json, want_json
 from agent.settings import Settings
 
@@ -63,6 +63,54 @@ def start(
 
 
 @app.command()
+def override(
+    session_id: Annotated[str, typer.Argument(help="The session's id.")],
+    set_: Annotated[list[str], typer.Option("--set", help="path=value for this session only.")],
+    live: Annotated[bool, typer.Option("--live", help="Change a session that runs.")] = False,
+    as_json: Json = False,
+) -> None:
+    """
+    Set values for one session: before it begins, or with --live while it runs.
+
+    Example: agent session override s-1 --set voice_tuning.pace=1.3 --live
+    """
+    from agent.overriding import (
+        NoAnswerError,
+        UnusableOverrideError,
+        WrongTimeError,
+        change_session,
+        write_override,
+    )
+    from agent.running import NoSuchSessionError
+
+    _check_id(session_id)
+    values = _overrides(set_)
+    try:
+        if not live:
+            asyncio.run(write_override(_settings(), session_id, values))
+            answer: dict[str, Any] = {"written": True}
+        else:
+            answer = asyncio.run(change_session(_settings(), session_id, values))
+    except NoSuchSessionError as exc:
+        fail(str(exc), code="unknown_session")
+    except WrongTimeError as exc:
+        fail(str(exc), code="wrong_time")
+    except UnusableOverrideError as exc:
+        fail(str(exc), code="unusable_override")
+    except NoAnswerError as exc:
+        fail(str(exc), code="no_answer", exit=FAILED)
+    except ValueError:
+        fail("--set: a number must be finite", code="usage")
+    if as_json:
+        print_json({"session_id": session_id, **answer})
+    elif live:
+        for line in verdict_lines(answer["verdicts"]):
+            typer.echo(line)
+    else:
+        typer.echo(f"{session_id}: written; each value gets its verdict when the session begins")
+
+
+@app.command()
 def end(
     session_id: Annotated[str, typer.Argument(help="The session's id.")],
     wait: Annotated[bool, typer.Option("--wait", help="Return when the record is there.")] = False,
@@ -93,17 +141,25 @@ def end(
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """List the sessions that are live now."""
+    """
+    List the sessions that have begun and not ended, oldest first.
+
+    `phase` is claimed, configured (the agent is there or on its way, the user is not yet) or live.
+    """
     from agent.running import live_sessions
 
     found = asyncio.run(live_sessions(_settings()))
     if as_json:
         print_json(found)
         return
-    for session in found:
-        typer.echo(
-            "  ".join(str(session[name]) for name in ("session_id", "phase", "bundle", "room", "attempts"))
-        )
+    if not found:
+        typer.echo("no session", err=True)
+        return
+    columns = ("session_id", "phase", "started_at", "bundle", "room", "user_id", "attempts")
+    rows = [columns, *(tuple(str(session[name] or "-") for name in columns) for session in found)]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(columns))]
+    for row in rows:
+        typer.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _overrides(given: list[str] | None) -> dict[str, Any]:

@@ -7,15 +7,19 @@ way; when each field of the configuration takes effect is said by its mark in th
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Literal
 
 from livekit.agents import tts
 
+from agent.providers.capability import Request
 from agent.providers.directory import provider_for
 from agent.providers.loudness import LoudTTS
 from agent.providers.relay import RelayTTS
 from agent.providers.speaking import requests
 from config_store.schema import Kind, SessionConfig
+
+Aspect = Literal["voice", "tuning", "language"]
 
 
 def apply_voice(
@@ -62,3 +66,32 @@ def apply(kind: Kind, model: Any, old: SessionConfig, new: SessionConfig, agent:
             target: Any = member.inner if isinstance(member, RelayTTS) else member
             target.update_options(**changes)
     return applied
+
+
+def not_taken(old: SessionConfig, new: SessionConfig, agent: str | None) -> frozenset[Aspect]:
+    """
+    What differs between two configs that the voice of an agent (None: of the session) cannot take up live.
+
+    Loudness is not among it: it is gain on the frames, and always can. A member of a fallback list that
+    cannot counts like the first one.
+
+    Raises:
+        ProviderError: A provider has no such voice.
+    """
+    kind: Kind = "realtime" if new.models_for(agent).tts is None else "tts"
+    before = requests(kind, old, agent, getattr(old.models_for(agent), kind), None)
+    after = requests(kind, new, agent, getattr(new.models_for(agent), kind), None)
+    found: set[Aspect] = set()
+    for was, wanted in zip(before, after, strict=False):
+        settings = provider_for(wanted.model).live.get(kind) or _nothing
+        steps: dict[Aspect, Any] = {
+            "voice": replace(was, voice=wanted.voice),
+            "tuning": replace(was, tuning=wanted.tuning),
+            "language": replace(was, language=wanted.language),
+        }
+        found |= {name for name, step in steps.items() if step != was and settings(step) == settings(was)}
+    return frozenset(found)
+
+
+def _nothing(_: Request) -> dict[str, Any]:
+    return {}

@@ -8,9 +8,12 @@ no other. Whoever builds closes, with `close`; neither livekit's sessions nor it
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib
+import importlib.metadata
 import logging
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from agent.providers.capability import Provider, ProviderError, Request
@@ -37,6 +40,7 @@ __all__ = [
     "prewarm",
     "provider_for",
     "providers_used",
+    "release",
     "tuning_verdicts",
 ]
 
@@ -65,6 +69,17 @@ def catalog(settings: _Settings, environment: Mapping[str, str]) -> Catalog:
         environment=environment,
         option_problems=problems_of_options,
     )
+
+
+def release() -> str:
+    """A digest over what is installed and over this package: with another one, bundles are checked anew."""
+    found = hashlib.sha256()
+    installed = {f"{part.metadata['Name']} {part.version}" for part in importlib.metadata.distributions()}
+    found.update("\n".join(sorted(installed)).encode())
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        found.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
+    return found.hexdigest()
 
 
 def _facts(provider: Provider) -> ProviderFacts:

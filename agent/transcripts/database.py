@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pydantic_core
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
@@ -45,6 +46,18 @@ def open_engine(url: str) -> Engine:
     raise DatabaseTroubleError(f"DATABASE_URL: {backend} is not supported; sqlite:///… or postgresql://…")
 
 
+def is_missing_file(url: str) -> bool:
+    """Whether a URL names an SQLite file that is not there; opening it would make it."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return False
+    name = parsed.database
+    if parsed.get_backend_name() != "sqlite" or not name or name == ":memory:" or name.startswith("file:"):
+        return False
+    return not Path(name).exists()
+
+
 def writing(engine: Engine) -> Any:
     """A transaction that writes: commits when the block ends, rolls back when it raises."""
     return engine.execution_options(immediate=True).begin()
@@ -72,7 +85,7 @@ def _postgresql(url: URL) -> Engine:
         pool_size=5,
         max_overflow=5,
         hide_parameters=True,
-        json_serializer=_json,
+        json_serializer=as_json,
         # A prepared statement is planned without its values, and searches for rare and for common words need
         # different plans. It also keeps poolers between us and the server happy.
         connect_args={"prepare_threshold": None},
@@ -84,15 +97,19 @@ def _sqlite(url: URL) -> Engine:
     if name and name != ":memory:" and not name.startswith("file:"):
         _make_owner_only(Path(name))
     engine = create_engine(
-        url, hide_parameters=True, json_serializer=_json, connect_args={"timeout": BUSY_SECONDS}
+        url, hide_parameters=True, json_serializer=as_json, connect_args={"timeout": BUSY_SECONDS}
     )
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin)
     return engine
 
 
-def _json(value: object) -> str:
-    return _ENCODER.encode(value)
+def as_json(value: object) -> str:
+    """A value of a JSON column as text."""
+    try:
+        return pydantic_core.to_json(value).decode()  # a fifth of the time of `json`
+    except pydantic_core.PydanticSerializationError:
+        return _ENCODER.encode(value)
 
 
 def _make_owner_only(path: Path) -> None:

@@ -27,6 +27,9 @@ from agent.transcripts.reading import JournalRead, read_session
 from agent.transcripts.recorded import read_entries, write_record
 from agent.transcripts.stream import delete_stream, read_whole_stream
 
+LOCK_SECONDS = 10.0
+"""How long a statement on PostgreSQL waits for somebody's lock, such as a migration's."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -107,7 +110,7 @@ def _record(session_id: str, found: list[Entry], engine: Engine, also: AlsoWrite
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":
             # There may be no row to lock yet. SQLite needs nothing: one writer has the whole file.
-            connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+            connection.execute(text(f"SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}"))
             connection.execute(
                 text("SELECT pg_advisory_xact_lock(hashtextextended(:id, 7))"), {"id": session_id}
             )
@@ -121,7 +124,7 @@ def _record(session_id: str, found: list[Entry], engine: Engine, also: AlsoWrite
             return Outcome(session_id, "unchanged", len(recorded))
         transcript = fold(everything)
         transcript["session_id"] = session_id
-        write_record(connection, transcript, everything)
+        write_record(connection, transcript, everything, replaces=recorded is not None)
         if also is not None:
             also(connection, transcript)
         return Outcome(

@@ -8,8 +8,6 @@ from collections import deque
 from pathlib import Path
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from agent.transcripts.entries import from_line, to_json
 from agent.transcripts.stream import (
@@ -21,6 +19,7 @@ from agent.transcripts.stream import (
     sessions_in_streams,
     stream_key,
 )
+from config_store.redis_client import open_sync
 
 __all__ = [
     "TTL_SECONDS",
@@ -57,7 +56,7 @@ class Shipper:
         Touches neither network nor disk; the thread starts with the first entry.
 
         Args:
-            redis_url: redis://, rediss:// or unix://.
+            redis_url: In one of the forms of `config_store.redis_url`.
             session_id: Any text.
             ttl_seconds: How long the stream outlives its last entry.
         """
@@ -108,9 +107,7 @@ class Shipper:
     # --- the shipping thread --------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        client = redis.Redis.from_url(
-            self._url, socket_timeout=2.0, socket_connect_timeout=2.0, retry=Retry(NoBackoff(), 0)
-        )
+        client = open_sync(self._url, 2.0)
         pause = _FIRST_PAUSE
         try:
             while True:

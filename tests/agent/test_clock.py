@@ -208,3 +208,65 @@ def test_a_look_that_comes_late_finds_what_was_missed() -> None:
 def test_never_means_no_moment() -> None:
     """Without limits there is nothing to wait for."""
     assert live(Limits(idle=None)).next_at(5.0) is None
+
+
+def test_a_shorter_idle_counts_the_silence_there_has_been() -> None:
+    """New limits hold at once: a silence that is too long under them is due now, a shorter one later."""
+    clock = live(Limits(idle=100))
+    clock.change(Limits(idle=20), 15.0)
+
+    assert clock.next_at(15.0) == 20.0
+    clock.change(Limits(idle=10), 16.0)
+    assert [(due.kind, due.late) for due in clock.due(16.0)] == [("idle", 6.0)]
+
+
+def test_a_longer_maximum_gives_its_warning_again() -> None:
+    """The maximum counts from the first presence, and a warning that comes again is told again."""
+    clock = live(Limits(idle=None, maximum=100, warnings=(30,)))
+    assert kinds(clock, 70.0) == ["max_warning"]
+    clock.change(Limits(idle=None, maximum=200, warnings=(30,)), 80.0)
+
+    assert kinds(clock, 169.9) == []
+    assert kinds(clock, 170.0) == ["max_warning"]
+    assert kinds(clock, 200.0) == ["max_duration"]
+
+
+def test_what_is_past_under_new_limits_is_not_made_up_for() -> None:
+    """A prompt or a warning whose moment is over when it is introduced is not told late."""
+    clock = live(Limits(idle=100, maximum=100))
+    new = Limits(idle=100, idle_prompts=(5, 50), maximum=40, warnings=(30, 8))
+    clock.change(new, 20.0)
+
+    assert clock.due(20.0) == []
+    assert [due.index for due in clock.due(32.0)] == [1]
+
+
+def test_a_change_of_one_limit_leaves_what_the_others_have_told() -> None:
+    """Another grace tells neither a prompt nor a warning a second time."""
+    before = Limits(idle=100, idle_prompts=(10,), maximum=100, warnings=(90,), grace=15)
+    clock = live(before)
+    assert kinds(clock, 11.0) == ["max_warning", "idle_prompt"]
+    clock.change(Limits(idle=100, idle_prompts=(10,), maximum=100, warnings=(90,), grace=5), 12.0)
+
+    assert kinds(clock, 13.0) == []
+    clock.user_absent(20.0)
+    assert kinds(clock, 25.0) == ["user_left"]
+
+
+def test_a_shorter_grace_counts_the_absence_there_has_been() -> None:
+    """A user who is away already has the new grace from when they left."""
+    clock = live(Limits(grace=60))
+    clock.user_absent(10.0)
+    clock.change(Limits(grace=5), 20.0)
+
+    assert kinds(clock, 20.0) == ["user_left"]
+
+
+def test_limits_may_change_before_anybody_came() -> None:
+    """A change while the agent waits counts from the user's first presence."""
+    clock = Clock(Limits(maximum=100, warnings=(10,)), 0.0)
+    clock.change(Limits(maximum=50, warnings=(10,)), 5.0)
+    clock.user_present(10.0)
+
+    assert kinds(clock, 49.9) == []
+    assert kinds(clock, 50.0) == ["max_warning"]

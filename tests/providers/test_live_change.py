@@ -8,7 +8,7 @@ import pytest
 from livekit import rtc
 
 from agent.providers import registry
-from agent.providers.live import apply, apply_voice
+from agent.providers.live import apply, apply_voice, not_taken
 from agent.providers.loudness import LoudTTS
 from config_store.schema import SessionConfig
 from tests.doubles.audio import dbfs, tone
@@ -137,3 +137,20 @@ def test_another_model_is_not_a_live_change() -> None:
     old = session("tts", {"provider": "openai", "model": "tts-1"})
     new = session("tts", {"provider": "openai", "model": "gpt-4o-mini-tts"})
     assert apply("tts", object(), old, new, None) is False
+
+
+def test_what_a_voice_cannot_take_up_is_known_before() -> None:
+    """A realtime model's voice is locked and its speed is not; the offline voice takes all."""
+    before = {"voice_id": "ash", "voice_tuning": {"pace": 1.0}}
+    after = {"voice_id": "coral", "voice_tuning": {"pace": 1.4, "loudness": 2.0}}
+    locked = _pair("realtime", {"provider": "openai", "model": "gpt-realtime"}, before, after)
+    assert not_taken(*locked, None) == {"voice"}
+    free = _pair("tts", {"provider": "offline"}, {"voice_id": "en-us"}, {"voice_id": "en-us+f3"})
+    assert not_taken(*free, None) == frozenset()
+
+
+def test_a_voice_that_is_none_is_an_error_before_anything_changes() -> None:
+    """OpenAI's voices are a closed list: another name is refused before it reaches the wire."""
+    model = {"provider": "openai", "model": "gpt-4o-mini-tts"}
+    with pytest.raises(registry.ProviderError):
+        not_taken(*_pair("tts", model, {"voice_id": "ash"}, {"voice_id": "nobody"}), None)

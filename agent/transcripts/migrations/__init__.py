@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from agent.transcripts.database import DatabaseTroubleError, open_engine, trouble, writing
+from agent.transcripts.database import DatabaseTroubleError, is_missing_file, open_engine, trouble, writing
 
 _LOCK = 6_147_203_401
 """Advisory lock of PostgreSQL that two upgrades at once wait for; any number, never another one."""
@@ -89,11 +89,13 @@ def upgrade_engine(engine: Engine) -> SchemaState:
 
 def check(url: str) -> SchemaState:
     """
-    How the schema compares; changes nothing (an SQLite file that is missing is made, empty).
+    How the schema compares; changes nothing and makes no file.
 
     Raises:
         DatabaseTroubleError: The database does not answer.
     """
+    if is_missing_file(url):
+        return SchemaState(None, _head(), "empty")
     engine = open_engine(url)
     try:
         return check_engine(engine)
@@ -112,8 +114,7 @@ def check_engine(engine: Engine) -> SchemaState:
 
 def _state(connection: Connection) -> SchemaState:
     scripts = ScriptDirectory.from_config(_config())
-    head = scripts.get_current_head()
-    assert head is not None
+    head = _head()
     current = MigrationContext.configure(connection).get_current_revision()
     if current is None:
         return SchemaState(None, head, "empty")
@@ -121,6 +122,12 @@ def _state(connection: Connection) -> SchemaState:
         return SchemaState(current, head, "current")
     known = {script.revision for script in scripts.walk_revisions()}
     return SchemaState(current, head, "behind" if current in known else "ahead")
+
+
+def _head() -> str:
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    assert head is not None
+    return head
 
 
 def _config() -> Config:

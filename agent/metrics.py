@@ -1,0 +1,135 @@
+"""
+What a worker counts, for Prometheus: prefix `agent_`, few labels of few values, no personal data.
+
+Jobs are processes, and the parent makes every record from the journal that a job leaves. So a job writes its
+own figures there as it goes (entries of the type `figure`, which records leave out), and the parent counts
+them with the rest of the journal once the record is made: crashed jobs are counted like all others, and a
+scrape reaches no process but the parent. What is counted of a call is therefore seen when the call is over.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from agent.ending import REASONS
+from agent.transcripts.entries import Entry
+
+FIGURE: Final = "figure"
+"""The type of a journal entry that holds one figure: `name` and `seconds`."""
+RESOLVE, FIRST_AUDIO, TIMER = "resolve", "first_audio", "timer_error"
+MOST_REMEMBERED = 4096
+"""Attempts that are remembered as counted; a journal that could not be removed is read again."""
+
+SESSIONS = Gauge("agent_sessions", "Sessions on this worker now", ["state"])
+CAPACITY = Gauge("agent_session_capacity", "Most sessions at once on this worker")
+DRAINING = Gauge("agent_draining", "1 while the worker takes no new sessions because it stops")
+REQUESTS = Counter("agent_job_requests_total", "Jobs that LiveKit offered, by our answer", ["answer"])
+ENDED = Counter("agent_sessions_ended_total", "Sessions whose record was made, by end reason", ["reason"])
+RECOVERIES = Counter("agent_recoveries_total", "Attempts that took up a session after a crash")
+RESOLVED = Histogram(
+    "agent_resolve_seconds",
+    "From the claim to the session's config, Redis and SQL included",
+    buckets=(0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5),
+)
+FIRST_SOUND = Histogram(
+    "agent_first_audio_seconds",
+    "From the user's arrival to the first audio of the agent",
+    buckets=(0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 4.0, 8.0),
+)
+TIMER_ERROR = Histogram(
+    "agent_timer_error_seconds",
+    "How late a timer of a session fired",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0),
+)
+VERDICTS = Counter("agent_override_verdicts_total", "Values that sessions asked to change", ["verdict"])
+PROVIDER_ERRORS = Counter("agent_provider_errors_total", "Errors of providers in calls", ["source"])
+LOST = Counter("agent_journal_lost_entries_total", "Journal entries that could not be written")
+STORE_ERRORS = Counter("agent_store_errors_total", "Failures of the stores, seen by the parent", ["store"])
+RECORDS = Counter("agent_records_total", "Runs that made or completed a record", ["action"])
+WAITING = Gauge("agent_records_waiting", "Sessions that are over and have no record yet")
+BUNDLES = Gauge("agent_bundles", "Bundles of this worker", ["state"])
+COMPILED_AGE = Gauge("agent_bundles_compiled_age_seconds", "Time since the bundles were last compiled")
+
+_HISTOGRAMS: Final = {RESOLVE: RESOLVED, FIRST_AUDIO: FIRST_SOUND, TIMER: TIMER_ERROR}
+_SOURCES: Final = frozenset({"stt", "llm", "tts", "realtime_model", "vad", "interruption"})
+_VERDICTS: Final = frozenset({"applied", "clamped", "refused", "unsupported"})
+_counted: "OrderedDict[tuple[str, Any, Any], None]" = OrderedDict()
+
+logger = logging.getLogger(__name__)
+
+
+def follow(
+    *,
+    running: Callable[[], int],
+    starting: Callable[[], int],
+    waiting: Callable[[], int],
+    usable: Callable[[], int],
+    quarantined: Callable[[], int],
+    compiled_age: Callable[[], float],
+    draining: Callable[[], bool],
+    capacity: int,
+) -> None:
+    """Gauges that are asked for at each scrape."""
+    SESSIONS.labels("running").set_function(running)
+    SESSIONS.labels("starting").set_function(starting)
+    WAITING.set_function(waiting)
+    BUNDLES.labels("usable").set_function(usable)
+    BUNDLES.labels("quarantined").set_function(quarantined)
+    COMPILED_AGE.set_function(compiled_age)
+    DRAINING.set_function(draining)
+    CAPACITY.set(capacity)
+    for reason in REASONS:  # a series that is there from the start can be alerted on
+        ENDED.labels(reason)
+
+
+def count(session_id: str, entries: Iterable[Entry], end_reason: str | None) -> None:
+    """
+    Count what the journals of a session tell, each journal once. Never raises.
+
+    Args:
+        session_id: Only to know journals apart; it is no label.
+        entries: Of journals on this worker's disk.
+        end_reason: The record's; None when it has none.
+    """
+    try:
+        by_journal: dict[tuple[str, Any, Any], list[Entry]] = {}
+        for entry in entries:
+            by_journal.setdefault((session_id, entry.get("attempt"), entry.get("w")), []).append(entry)
+        fresh = {key: found for key, found in by_journal.items() if key not in _counted}
+        for key, found in fresh.items():
+            _remember(key)
+            if key[1] not in (None, 1):
+                RECOVERIES.inc()
+            for entry in found:
+                _count_entry(entry)
+        if fresh:
+            ENDED.labels(end_reason if end_reason in REASONS else "unknown").inc()
+    except Exception:
+        logger.exception("the figures of a session could not be counted")
+
+
+def _count_entry(entry: Entry) -> None:
+    match entry.get("type"):
+        case "figure":
+            histogram = _HISTOGRAMS.get(str(entry.get("name")))
+            seconds = entry.get("seconds")
+            if histogram is not None and isinstance(seconds, int | float) and seconds >= 0:
+                histogram.observe(seconds)
+        case "start" | "verdicts":
+            for verdict in entry.get("verdicts") or ():
+                word = verdict.get("verdict")
+                VERDICTS.labels(word if word in _VERDICTS else "other").inc()
+        case "error":
+            source = entry.get("source")
+            PROVIDER_ERRORS.labels(source if source in _SOURCES else "other").inc()
+        case "lost":
+            LOST.inc(entry.get("count") or 0)
+
+
+def _remember(key: tuple[str, Any, Any]) -> None:
+    _counted[key] = None
+    while len(_counted) > MOST_REMEMBERED:
+        _counted.popitem(last=False)

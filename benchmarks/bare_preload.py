@@ -1,0 +1,6 @@
+"""What the bare worker loads before it forks: the offline models, so that they make no difference."""
+
+from agent.providers.offline import espeak, sphinx
+
+espeak.preload()
+sphinx.preload()

@@ -1,0 +1,102 @@
+"""Idle worker, memory that one more call adds, CPU per call-minute: N calls with audio both ways."""
+
+import asyncio
+import json
+import time
+from dataclasses import asdict, dataclass
+
+from benchmarks import processes
+from benchmarks.stage import RunningWorker, Stage, wait_for_quiet
+from benchmarks.switchboard import Callers
+
+SETTLE_SECONDS = 3.0
+WARM_SECONDS = 10.0
+"""From the last call's start until memory is read and CPU counted from: one turn of each call."""
+WINDOW_SECONDS = 24.0
+"""Three beats of each caller."""
+SENTENCE_SECONDS = 1.0
+
+
+@dataclass
+class Round:
+    """One variant, once."""
+
+    variant: str
+    calls: int
+    served: int
+    ready_seconds: float
+    idle_mb: float
+    total_mb: float
+    per_call_mb: float
+    private_mb: float
+    """Median private memory of a job that serves."""
+    cpu_per_call_minute: float
+    heard_seconds: float
+    """Speech of the agents that each caller heard in the window, mean."""
+    foreign_cores: float
+    """CPU that others took meanwhile, in cores."""
+
+
+async def measure(stage: Stage, variant: str, calls: int) -> Round:
+    """Start a worker, read it idle, put calls on it, read it again, stop it."""
+    wait_for_quiet(5.0)
+    worker, metadata = _start(stage, variant)
+    try:
+        async with Callers(stage.folder) as callers:
+            await asyncio.sleep(SETTLE_SECONDS)
+            idle_pids = worker.pids
+            idle = processes.memory_mb(idle_pids)
+            served = 0
+            for number in range(calls):
+                room = f"{variant}-{time.monotonic_ns()}-{number}"
+                token = stage.token(room, "user", agent=worker.name, metadata=metadata)
+                answer = await callers.call(stage.livekit.url, token, speaks=True)
+                served += answer["heard"] is not None
+            await asyncio.sleep(WARM_SECONDS)
+            await callers.ask("begin")
+            pids = worker.pids
+            cpu, busy, at = processes.cpu_seconds(pids), processes.busy_seconds(), time.monotonic()
+            await asyncio.sleep(WINDOW_SECONDS)
+            window = time.monotonic() - at
+            spent, taken = processes.cpu_seconds(pids) - cpu, processes.busy_seconds() - busy
+            total = processes.memory_mb(worker.pids)
+            heard = (await callers.ask("report"))["heard_seconds"]
+            private = sorted((processes.private_mb(pid) for pid in worker.pids), reverse=True)[1 : calls + 1]
+            await callers.ask("hang", "up")
+    finally:
+        worker.stop()
+    return Round(
+        variant=variant,
+        calls=calls,
+        served=served,
+        ready_seconds=worker.ready_seconds,
+        idle_mb=idle,
+        total_mb=total,
+        per_call_mb=(total - idle) / calls,
+        private_mb=private[len(private) // 2],
+        cpu_per_call_minute=spent / calls / window * 60,
+        heard_seconds=sum(heard) / calls,
+        foreign_cores=(taken - spent) / window,
+    )
+
+
+def _start(stage: Stage, variant: str) -> tuple[RunningWorker, str]:
+    match variant:
+        case "bare":
+            return stage.bare(), ""
+        case "bare-trimmed":
+            return stage.bare("bare-trimmed", BARE_TRIM="1"), ""
+        case "ours" | "lean":
+            return stage.ours(), json.dumps({"bundle": "talk" if variant == "ours" else "lean"})
+    raise ValueError(variant)
+
+
+async def run(stage: Stage, *, rounds: int, calls: int, variants: tuple[str, ...]) -> list[dict[str, object]]:
+    """Rounds of all variants, in turn."""
+    found = []
+    for _ in range(rounds):
+        for variant in variants:
+            one = await measure(stage, variant, calls)
+            print(json.dumps(asdict(one)), flush=True)
+            found.append(asdict(one))
+    return found

@@ -1,0 +1,94 @@
+"""Medians, ratios and goals: the table in Markdown and the plot in SVG."""
+
+from dataclasses import dataclass
+from html import escape
+from statistics import median, quantiles
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure of ours beside the baseline's."""
+
+    what: str
+    unit: str
+    baseline: float | None
+    """None: the baseline has no such figure."""
+    ours: float
+    goal: str
+    """As text: `≤ 0.60 x` or `≤ 2 s`."""
+    limit: float
+    """What ratio (or, without a baseline, what value) is still the goal."""
+    runs: str
+
+    @property
+    def measure(self) -> float:
+        """What the goal speaks of: the ratio, or the figure itself where there is no baseline."""
+        return self.ours / self.baseline if self.baseline else self.ours
+
+    @property
+    def reached(self) -> bool:
+        """Whether the goal is."""
+        return self.measure <= self.limit
+
+
+def middle(values: list[float]) -> float:
+    """The median; NaN of nothing."""
+    return median(values) if values else float("nan")
+
+
+def p95(values: list[float]) -> float:
+    """The 95th percentile, of few values the largest but interpolated."""
+    return quantiles(values, n=20, method="inclusive")[-1] if len(values) > 1 else middle(values)
+
+
+def table(lines: list[Line], notes: list[str]) -> str:
+    """Markdown."""
+    rows = [
+        "| what | bare worker | ours | ratio | goal | | runs |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for line in lines:
+        base = "-" if line.baseline is None else f"{line.baseline:.{_places(line)}f} {line.unit}"
+        ratio = f"{line.measure:.2f} x" if line.baseline else "-"
+        reached = "reached" if line.reached else "**missed**"
+        rows.append(
+            f"| {line.what} | {base} | {line.ours:.{_places(line)}f} {line.unit} | {ratio} | {line.goal} "
+            f"| {reached} | {line.runs} |"
+        )
+    return "\n".join([*rows, "", *(f"- {note}" for note in notes)]) + "\n"
+
+
+def plot(lines: list[Line]) -> str:
+    """Bars: ours relative to the baseline, with the goal as a tick. Plain SVG."""
+    compared = [line for line in lines if line.baseline]
+    width, left, row = 760, 330, 30
+    scale = (width - left - 90) / 1.25
+    height = 50 + row * len(compared)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'font-family="sans-serif" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<text x="{left}" y="18">relative to a hard-coded worker (1.0); | = goal</text>',
+    ]
+    for number, line in enumerate(compared):
+        y = 32 + number * row
+        bar = min(line.measure, 1.25) * scale
+        colour = "#2a7f62" if line.reached else "#b5532a"
+        goal = left + line.limit * scale
+        parts += [
+            f'<text x="{left - 8}" y="{y + 14}" text-anchor="end">{escape(line.what)}</text>',
+            f'<rect x="{left}" y="{y}" width="{bar:.0f}" height="18" fill="{colour}"/>',
+            f'<line x1="{goal:.0f}" x2="{goal:.0f}" y1="{y - 3}" y2="{y + 21}" stroke="black" '
+            f'stroke-width="2"/>',
+            f'<text x="{left + bar + 6:.0f}" y="{y + 14}">{line.measure:.2f} x</text>',
+        ]
+    one = left + scale
+    parts.append(
+        f'<line x1="{one:.0f}" x2="{one:.0f}" y1="26" y2="{height - 10}" stroke="#888" '
+        f'stroke-dasharray="4 3"/>'
+    )
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _places(line: Line) -> int:
+    return 0 if line.ours >= 100 else 1 if line.ours >= 10 else 2

@@ -1,0 +1,52 @@
+"""Who speaks after a change: the voice that is there, one before it, or one of an agent's own."""
+
+from typing import Any
+
+from agent.casting import Casting
+from agent.providers.loudness import LoudTTS
+from config_store.schema import SessionConfig
+
+
+def config(**fields: Any) -> SessionConfig:
+    """Two agents on the offline voice."""
+    agents = fields.pop("agents", {"a": {}, "b": {}})
+    return SessionConfig.model_validate(
+        {"models": {"tts": {"provider": "offline"}}, "agents": agents, **fields}, strict=False
+    )
+
+
+async def test_agents_without_a_voice_of_their_own_follow_the_session() -> None:
+    """When the session's voice becomes another object, agents of now and of later get that one."""
+    casting = Casting(config(), {})
+    casting.for_session()
+    assert "tts" not in casting.for_agent("a")
+    voices = casting.change(config(voice_tuning={"loudness": 0.5}), ["a"])
+
+    assert isinstance(voices["a"], LoudTTS)
+    assert casting.for_agent("b")["tts"] is voices["a"]
+    await casting.close()
+
+
+async def test_an_agent_that_is_given_a_voice_gets_one_of_its_own() -> None:
+    """An agent that shared the session's voice no longer does once it has another; the others still do."""
+    casting = Casting(config(), {})
+    session = casting.for_session()
+    casting.for_agent("a")
+    casting.for_agent("b")
+    voices = casting.change(config(agents={"a": {"voice_id": "en-us+f3"}, "b": {}}), ["a", "b"])
+
+    assert set(voices) == {"a"}
+    assert voices["a"] is not session["tts"]
+    again = casting.change(config(agents={"a": {"voice_id": "en-us+m3"}, "b": {}}), ["a", "b"])
+    assert again == {}, "the voice that is there speaks as the new one"
+    await casting.close()
+
+
+async def test_a_text_session_has_no_voice_to_change() -> None:
+    """Without sound only the language model is made, and a change of voice makes nothing."""
+    casting = Casting(config(modality_profile="text_only"), {})
+
+    assert "tts" not in casting.for_session()
+    changed = config(modality_profile="text_only", agents={"a": {"voice_id": "en-us+f3"}, "b": {}})
+    assert casting.change(changed, ["a"]) == {}
+    await casting.close()

@@ -1,0 +1,75 @@
+"""How a worker ends that cannot start, or that loses LiveKit: one line, and a status that says what to do."""
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from agent.services.livekit_server import LiveKitServer
+from tests.e2e.harness import RunningWorker, eventually
+from tests.ops.conftest import StartWorker
+
+pytestmark = pytest.mark.e2e
+
+PATIENCE = 40.0
+
+
+def unstarted(server: LiveKitServer, data: Path, **environment: str) -> RunningWorker:
+    """A worker that is expected to end by itself."""
+    worker = RunningWorker(server, data, environment=environment)
+    worker.start(wait=False)
+    return worker
+
+
+def test_a_wrong_key_is_the_users_mistake(livekit_server: LiveKitServer, tmp_path: Path) -> None:
+    """A secret that LiveKit does not accept ends with status 2 and a line that names the variables."""
+    worker = unstarted(livekit_server, tmp_path, LIVEKIT_API_SECRET="x" * 40)
+    assert worker.process is not None
+    assert worker.process.wait(PATIENCE) == 2
+    assert "LIVEKIT_API_SECRET" in worker.log_text()
+    assert "Traceback" not in worker.log_text()
+    worker.stop()
+
+
+def test_a_port_that_is_taken_is_named(livekit_server: LiveKitServer, tmp_path: Path) -> None:
+    """Another program on the HTTP port ends the start with status 1 and the setting to change."""
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        worker = unstarted(livekit_server, tmp_path, AGENT_HTTP_PORT=str(taken.getsockname()[1]))
+        assert worker.process is not None
+        assert worker.process.wait(PATIENCE) == 1
+    assert "AGENT_HTTP_PORT" in worker.log_text()
+    assert "Traceback" not in worker.log_text()
+    worker.stop()
+
+
+async def test_livekit_lost_for_good_is_a_failure(tmp_path: Path) -> None:
+    """With LiveKit gone the worker is not ready, gives up after its retries, and leaves with status 1."""
+    with LiveKitServer(tmp_path / "livekit") as server:
+        worker = RunningWorker(server, tmp_path / "data", environment={"AGENT_LIVEKIT_RETRIES": "3"})
+        try:
+            worker.start()
+            server.kill()
+            await eventually(
+                lambda: "not registered" in worker.probe("/readyz")[1], "an answer that it is not ready"
+            )
+            assert worker.process is not None
+            assert worker.process.wait(PATIENCE) == 1
+            assert "LiveKit is lost for good" in worker.log_text()
+        finally:
+            worker.stop()
+
+
+async def test_a_folder_of_journals_that_is_lost_makes_it_unready(start_worker: StartWorker) -> None:
+    """No new call where its words could not be written; alive all the same, and ready when it is back."""
+    worker = start_worker("w")
+    journals = worker.data / "journals"
+    shutil.rmtree(journals)
+    journals.write_text("in the way")
+    status, text = worker.probe("/readyz")
+    assert (status, "cannot be written" in text) == (503, True)
+    assert worker.probe("/livez")[0] == 200
+    journals.unlink()
+    assert worker.probe("/readyz")[0] == 200

@@ -1,0 +1,89 @@
+"""Figures that jobs leave in their journals are counted once, and name nobody."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY, generate_latest
+
+from agent import metrics
+from agent.health import unwritable
+
+Delta = Callable[..., float]
+
+
+@pytest.fixture
+def change() -> Delta:
+    """How much a series grew since the test began."""
+    before = {(s.name, *sorted(s.labels.items())): s.value for m in REGISTRY.collect() for s in m.samples}
+
+    def of(name: str, **labels: str) -> float:
+        value = REGISTRY.get_sample_value(name, labels) or 0.0
+        return value - before.get((name, *sorted(labels.items())), 0.0)
+
+    return of
+
+
+def entry(type: str, *, attempt: int = 1, w: str = "w1", **fields: Any) -> dict[str, Any]:  # noqa: A002
+    """A journal entry."""
+    return {
+        "v": 1,
+        "attempt": attempt,
+        "w": w,
+        "n": 1,
+        "at": "2026-01-01T00:00:00.000Z",
+        "type": type,
+        **fields,
+    }
+
+
+def test_a_journal_that_is_read_twice_counts_once(change: Delta) -> None:
+    """A journal that could not be removed, or that grew, adds nothing the second time."""
+    entries = [
+        entry("figure", name="first_audio", seconds=0.2),
+        entry("verdicts", verdicts=[{"verdict": "clamped", "path": "voice_tuning.pace"}]),
+    ]
+    for _ in range(2):
+        metrics.count("metrics-once", entries, "idle")
+    assert change("agent_first_audio_seconds_count") == 1
+    assert change("agent_override_verdicts_total", verdict="clamped") == 1
+    assert change("agent_sessions_ended_total", reason="idle") == 1
+
+
+def test_a_later_attempt_is_a_recovery(change: Delta) -> None:
+    """Two attempts of one session are one end and one recovery."""
+    metrics.count("metrics-two", [entry("live"), entry("live", attempt=2, w="w2")], "crashed")
+    assert change("agent_recoveries_total") == 1
+    assert change("agent_sessions_ended_total", reason="crashed") == 1
+
+
+def test_labels_are_from_closed_lists() -> None:
+    """Whatever a journal holds, no text of it becomes a label or a name."""
+    metrics.count(
+        "metrics-secret-session",
+        [
+            entry("error", source="parrot said this", message="giraffe"),
+            entry("verdicts", verdicts=[{"verdict": "parrot"}]),
+            entry("figure", name="parrot", seconds=1),
+            entry("figure", name="resolve", seconds="giraffe"),
+            entry("user", text="parrot", identity="giraffe"),
+        ],
+        "parrot",
+    )
+    text = generate_latest().decode()
+    for word in ("parrot", "giraffe", "metrics-secret-session"):
+        assert word not in text
+
+
+def test_a_broken_journal_is_no_error(change: Delta) -> None:
+    """Entries of any shape are passed over."""
+    metrics.count("metrics-broken", [{}, {"type": None}, entry("verdicts", verdicts=None)], None)
+    assert change("agent_sessions_ended_total", reason="unknown") == 1
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Any) -> None:
+    """A file where the journals' folder should be is said in one line; a folder is fine and stays empty."""
+    (tmp_path / "file").write_text("")
+    assert "cannot be written" in (unwritable(tmp_path / "file" / "journals") or "")
+    assert unwritable(tmp_path / "journals") is None
+    assert list((tmp_path / "journals").iterdir()) == []

