@@ -20,13 +20,17 @@ dev: sync server ## Runs the services, a worker and a page to talk with an agent
 test: sync server parts ## Runs all tests, on real servers that it gets and starts by itself.
 	@$(PYTHON) -m pytest $(ARGS)
 
-check: sync ## Checks format, lint and types.
+check: sync ## Checks format, lint, types and the shipped bundles.
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
+	@env $(NO_KEYS) $(PYTHON) -m agent bundles check
 
 bench: sync server ## Measures what the README states, beside a plain worker, in the same run.
 	@$(PYTHON) -m benchmarks $(ARGS)
+
+# Checking bundles only asks whether keys are set: these stand for them, for this one command.
+NO_KEYS := AGENT_BUNDLES=bundles OPENAI_API_KEY=placeholder ELEVEN_API_KEY=placeholder
 
 # --- what those commands need, got only when it is missing
 

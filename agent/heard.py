@@ -53,6 +53,8 @@ class Segment:
     """How much was played, once that is over."""
     interrupted: bool = False
     committed: bool = False
+    to_nobody: bool = False
+    """Whether the user was away when playing began."""
     item_id: str | None = None
     said: str | None = None
     """The library's own account of the words heard, which knows aligned captions; None: it has none."""
@@ -101,14 +103,15 @@ class Heard:
         """The segment that is being played now."""
         return next((s for s in self.segments if s.started is not None and s.played_seconds is None), None)
 
-    def playback_started(self, now: float) -> None:
-        """The next segment in line is being played."""
+    def playback_started(self, now: float, *, to_nobody: bool = False) -> None:
+        """The next segment in line is being played; to nobody while the user is away."""
         if (
             segment := next((s for s in self.segments if s.started is None and s.audio_seconds), None)
         ) is None:
             segment = next((s for s in self.segments if s.started is None), None)
         if segment is not None:
             segment.started, segment.started_at = now, datetime.now(UTC)
+            segment.to_nobody = to_nobody
 
     def playback_finished(self, position: float, *, interrupted: bool) -> None:
         """The segment that was being played is over."""

@@ -70,7 +70,7 @@ class Notes:
 
     def _playback_started(self) -> None:
         now = self._loop.time()
-        self._heard.playback_started(now)
+        self._heard.playback_started(now, to_nobody=not self._people.present)
         if self._expected_at is not None:
             self._journal.append(FIGURE, name=FIRST_AUDIO, seconds=round(now - self._expected_at, 4))
             self._expected_at = None
@@ -146,6 +146,9 @@ class Notes:
                 else heard_prefix(segment.text, played, segment.audio_seconds)
             )
         part = "all" if not segment.interrupted and words else part_heard(words, segment.text)
+        if segment.to_nobody:
+            # Played while the user was away: not heard, or its end only by one who came back meanwhile.
+            part, words = ("part", words) if words and self._people.present else ("none", "")
         self._append_agent(segment, words or segment.text, part, final=True)
 
     def _append_agent(self, segment: Segment, text: str, part: str, *, final: bool) -> None:

@@ -185,7 +185,8 @@ def load(**overrides: Any) -> Settings:
         for error in exc.errors(include_url=False, include_input=False):
             field = str(error["loc"][0]) if error["loc"] else "settings"
             variable = field if field.isupper() else f"AGENT_{field.upper()}"
-            problems.append(f"{variable}: {error['msg'][:1].lower()}{error['msg'][1:]}")
+            message = error["msg"].removeprefix("Value error, ")  # of our own validators
+            problems.append(f"{variable}: {message[:1].lower()}{message[1:]}")
         raise SettingsError("; ".join(problems)) from None
 
 

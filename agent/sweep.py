@@ -91,7 +91,8 @@ class Records:
         try:
             found = [each for each in orphans(self._settings.journals, self._redis) if each not in busy]
             failures = 0
-            for session_id in sorted(found, key=lambda each: each in self._waiting):
+            tried = {each: place for place, each in enumerate(self._waiting, 1)}
+            for session_id in sorted(found, key=lambda each: tried.get(each, 0)):
                 failures = 0 if self._make(session_id) else failures + 1
                 if failures == MOST_FAILURES:
                     break
@@ -119,7 +120,8 @@ class Records:
                 session_id, engine=self._engine, journals=self._settings.journals, redis=self._redis
             )
         except (RecordNotMadeError, OSError) as exc:
-            self._waiting.setdefault(session_id, time.monotonic())
+            # Moved to the end: what was tried last is tried last again.
+            self._waiting[session_id] = self._waiting.pop(session_id, time.monotonic())
             metrics.STORE_ERRORS.labels("database").inc()
             if self.problem is None:
                 logger.error("a record waits: %s", exc)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from config_store.catalog import Catalog
 from config_store.checks import Finding, check
 from config_store.compose import Composed, compose
+from config_store.env import Asked
 from config_store.errors import Problem
 from config_store.levels import fill
 from config_store.model_checks import check_models
@@ -29,6 +30,8 @@ class Bundle:
     `document` is its composed content without places, `origins` the place of each of its values by dotted
     path, `sourced` the text as written where the environment has a part. `uses` names every bundle that went
     in or was asked for, and `files` every text file, so that a change of one of them is seen to concern it.
+    `made_from` has the digests of all these files. `variables` of the environment had a part in its values;
+    of `keys` only mattered whether they are set.
     """
 
     name: str
@@ -40,6 +43,9 @@ class Bundle:
     uses: frozenset[str]
     files: frozenset[str]
     problems: tuple[Problem, ...]
+    made_from: Mapping[str, str] = field(default_factory=dict)
+    variables: frozenset[str] = frozenset()
+    keys: frozenset[str] = frozenset()
 
     @property
     def is_usable(self) -> bool:
@@ -62,6 +68,8 @@ def load_bundle(sources: Sources, name: str, catalog: Catalog | None) -> Bundle 
     )
     if composed.root is None:
         return Bundle(name, {}, {}, {}, None, composed.revision, uses, frozenset(), composed.problems)
+    asked = Asked(catalog.environment) if catalog is not None else Asked({})
+    catalog = replace(catalog, environment=asked) if catalog is not None else None
     root, text_problems, files = read_texts(composed.root, sources.folder, composed)
     found = validate(composed, root)
     problems = [*composed.problems, *text_problems]
@@ -92,6 +100,12 @@ def load_bundle(sources: Sources, name: str, catalog: Catalog | None) -> Bundle 
         uses=uses,
         files=frozenset(files),
         problems=tuple(_own_first(problems, composed)),
+        made_from={
+            **{f"bundle {part.name}": part.digest for part in composed.parts},
+            **{f"text {path}": digest for path, digest in files.items()},
+        },
+        variables=frozenset().union(*(part.variables for part in composed.parts)),
+        keys=frozenset(asked.names),
     )
 
 

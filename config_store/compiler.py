@@ -18,6 +18,7 @@ from config_store.bundle import Bundle, load_bundle
 from config_store.catalog import Catalog
 from config_store.errors import report
 from config_store.folder import PROMPTS, BundleFolder, OutsideError, Signature, bundle_of
+from config_store.inputs import Inputs, Made
 from config_store.levels import fill
 from config_store.parts import Sources
 from config_store.published import CompiledBundle, Publication
@@ -36,7 +37,8 @@ class CompileReport:
     `usable` are the bundles that are served, `startable` those of them that have agents. `quarantined` and
     `served_last_good` map names to reports; the former are not served, the latter as they last were.
     `changed` are the bundles whose published form is new. `routes_problem` is the report about routes.yaml
-    (None: nothing wrong); until it is put right, the rules that last were good apply.
+    (None: nothing wrong); until it is put right, the rules that last were good apply. `providers` are
+    those that any served bundle names.
     """
 
     usable: tuple[str, ...]
@@ -47,6 +49,7 @@ class CompileReport:
     changed: tuple[str, ...] = ()
     routes_problem: str | None = None
     folder_problem: str | None = None
+    providers: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -55,12 +58,14 @@ class Compiler:
     Compiles a folder, and afterwards only what a change concerns.
 
     `environ` gives `${NAME}` its value. `catalog` None: models, tools and modules are not checked.
+    `release` names the code behind the catalog: bundles are compiled anew when it is another one.
     """
 
     folder: BundleFolder
     publication: Publication
     environ: Mapping[str, str]
     catalog: Catalog | None = None
+    release: str = ""
     outcomes: dict[str, _Outcome] = field(default_factory=dict)
     _routes_problem: str | None = None
     _listing: dict[str, Signature] = field(default_factory=dict)
@@ -68,7 +73,12 @@ class Compiler:
     _fresh: dict[str, str | None] = field(default_factory=dict)
 
     def run(self) -> CompileReport:
-        """Compile everything; what is no longer in the folder is taken away."""
+        """
+        Compile everything that is not published already, made from the same; take away what has gone.
+
+        The same means: its own file, what it includes, its texts, the values of the environment in it, the
+        catalog and the release.
+        """
         self.publication.prepare()
         self.outcomes = {}
         self._look()
@@ -76,7 +86,12 @@ class Compiler:
         if not names:
             return self._without_folder()
         sources = Sources(self.folder, self.environ, names=names)
-        changed = [name for name in sorted(names) if self._compile(sources, name)]
+        inputs = self._inputs()
+        changed = [
+            name
+            for name in sorted(names)
+            if not self._stands(inputs, name) and self._compile(sources, inputs, name)
+        ]
         for gone in set(self.publication.names()) - names:
             self.publication.remove(gone)
             changed.append(gone)
@@ -101,8 +116,9 @@ class Compiler:
             return self.run()
         moved = {name for path in touched if (name := bundle_of(path)) is not None}
         sources = Sources(self.folder, self.environ, names=self._names)
+        inputs = self._inputs()
         concerned = [name for name in sorted(self._names) if self._concerns(name, moved, touched)]
-        changed = [name for name in concerned if self._compile(sources, name)]
+        changed = [name for name in concerned if self._compile(sources, inputs, name)]
         for gone in self.outcomes.keys() - self._names:
             del self.outcomes[gone]
             self.publication.remove(gone)
@@ -157,7 +173,7 @@ class Compiler:
         known = self.outcomes.get(name)
         return known is None or not known.uses.isdisjoint(moved) or not known.files.isdisjoint(touched)
 
-    def _compile(self, sources: Sources, name: str) -> bool:
+    def _compile(self, sources: Sources, inputs: Inputs, name: str) -> bool:
         bundle = load_bundle(sources, name, self.catalog)
         if bundle is None:  # gone since the folder was listed
             return False
@@ -165,15 +181,51 @@ class Compiler:
         if bundle.is_usable:
             done = compiled(bundle)
             is_new = self.publication.write(done)
-            self.outcomes[name] = _Outcome("good", bundle.is_startable, text, bundle.uses, bundle.files)
+            self._note(inputs, bundle, done, text)
+            self.outcomes[name] = _Outcome(
+                "good", bundle.is_startable, text, bundle.uses, bundle.files, done.providers
+            )
             return is_new
         last = self.publication.read(name)
         if last is not None and _still_fits(last):
-            self.outcomes[name] = _Outcome("last_good", last.is_startable, text, bundle.uses, bundle.files)
+            self.outcomes[name] = _Outcome(
+                "last_good", last.is_startable, text, bundle.uses, bundle.files, last.providers
+            )
             return False
         self.publication.remove(name)
         self.outcomes[name] = _Outcome("quarantined", False, text, bundle.uses, bundle.files)
         return last is not None
+
+    def _inputs(self) -> Inputs:
+        return Inputs(self.folder, self.environ, self.catalog, self.release, self.publication.salt())
+
+    def _stands(self, inputs: Inputs, name: str) -> bool:
+        """Whether a bundle is published already, made from what there is now."""
+        made = self.publication.read_made(name)
+        if made is None or not inputs.is_same(made):
+            return False
+        uses, files = frozenset(made.bundles), frozenset(made.texts)
+        providers = frozenset(made.providers)
+        self.outcomes[name] = _Outcome("good", made.is_startable, made.report, uses, files, providers)
+        return True
+
+    def _note(self, inputs: Inputs, bundle: Bundle, done: CompiledBundle, text: str | None) -> None:
+        """Note what a bundle was made from, after it was published."""
+        published = self.publication.signature(bundle.name)
+        if published is None:
+            return
+        made = Made(
+            digest=inputs.digest(bundle.made_from, bundle.variables, bundle.keys),
+            bundles=tuple(sorted(bundle.uses)),
+            texts=tuple(sorted(bundle.files)),
+            variables=tuple(sorted(bundle.variables)),
+            keys=tuple(sorted(bundle.keys)),
+            is_startable=bundle.is_startable,
+            providers=tuple(sorted(done.providers)),
+            report=text,
+            published=published,
+        )
+        self.publication.write_made(bundle.name, made)
 
     def _prompts(self) -> None:
         texts = {}
@@ -204,7 +256,7 @@ class Compiler:
             last = self.publication.read(name)
             if last is not None and _still_fits(last):
                 self.outcomes[name] = _Outcome(
-                    "last_good", last.is_startable, cause, frozenset(), frozenset()
+                    "last_good", last.is_startable, cause, frozenset(), frozenset(), last.providers
                 )
         served = [name for name, found in self.outcomes.items() if found.is_startable]
         self.publication.write_index(served)
@@ -225,6 +277,7 @@ class Compiler:
             warnings={name: text for name, text in reports("good").items() if text},
             changed=tuple(sorted(changed)),
             routes_problem=self._routes_problem,
+            providers=frozenset().union(*(self.outcomes[name].providers for name in served)),
         )
 
 
@@ -239,6 +292,7 @@ class _Outcome:
     report: str | None
     uses: frozenset[str]
     files: frozenset[str]
+    providers: frozenset[str] = frozenset()
 
     @property
     def is_served(self) -> bool:

@@ -18,6 +18,7 @@ from config_store.layer import Layer
 from config_store.levels import fill, recovery_phrase
 from config_store.merge import lay_plain
 from config_store.policy import Gate
+from config_store.published import CompiledBundle
 from config_store.resolved import Resolved
 from config_store.schema import SessionConfig
 from config_store.span import dotted
@@ -70,7 +71,14 @@ def settle(chosen: Chosen, catalog: Catalog | None, trace: Trace | None = None) 
         metadata=config.metadata,
         user_id=chosen.user_id,
         organization=chosen.organization,
+        sourced=FrozenDict(_still_sourced(chosen.bundle, origins)),
     )
+
+
+def _still_sourced(bundle: CompiledBundle, origins: Mapping[str, str]) -> dict[str, str]:
+    """What came from the environment and no layer replaced, as it is written."""
+    known = bundle.origins
+    return {path: text for path, text in bundle.sourced.items() if origins.get(path) == known.get(path)}
 
 
 def _accepted(
@@ -117,12 +125,14 @@ def _made_explicit(document: dict[str, Any]) -> dict[str, Any]:
 def all_origins(content: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, str]:
     """The origin of every value of a config as dumped: what is known, else `default`."""
     found: dict[str, str] = {}
-    waiting: list[tuple[str, Any]] = [("", content)]
-    while waiting:
-        at, value = waiting.pop()
-        if isinstance(value, dict) and value:
-            prefix = f"{at}." if at else ""
-            waiting.extend([(f"{prefix}{key}", item) for key, item in reversed(value.items())])
-        elif at:
-            found[at] = known.get(at, "default")
+    _collect("", content, known, found)
     return found
+
+
+def _collect(prefix: str, values: Mapping[str, Any], known: Mapping[str, str], found: dict[str, str]) -> None:
+    for key, value in values.items():
+        at = prefix + key
+        if type(value) is dict and value:
+            _collect(f"{at}.", value, known, found)
+        else:
+            found[at] = known.get(at, "default")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from config_store.env import Asked
 from config_store.errors import Problem
 from config_store.folder import BundleFile, BundleFolder, OutsideError
+from config_store.inputs import bundle_digest
 from config_store.span import Node, Span
 from config_store.yaml_source import read_yaml
 from config_store.yaml_text import SourceText, decode
@@ -15,7 +16,11 @@ from config_store.yaml_text import SourceText, decode
 
 @dataclass(slots=True)
 class Part:
-    """One bundle file as read: its own tree without `include`, what it includes, what is wrong with it."""
+    """
+    One bundle file as read: its own tree without `include`, what it includes, what is wrong with it.
+
+    `variables` are those of the environment that its values ask for.
+    """
 
     name: str
     file: BundleFile
@@ -25,6 +30,7 @@ class Part:
     includes: tuple[tuple[str, Span], ...]
     problems: tuple[Problem, ...]
     is_whole: bool = True
+    variables: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -69,11 +75,12 @@ class Sources:
             return _unreadable(file, f"the file {exc}")
         except OSError as exc:
             return _unreadable(file, f"cannot be read: {exc.strerror}")
-        digest = hashlib.sha256(raw).hexdigest()
+        digest = bundle_digest(file.shown, raw)
         source = decode(raw, file.shown)
         if isinstance(source, Problem):
             return Part(file.name, file, digest, None, None, (), (source,), is_whole=False)
-        root, problems, is_whole = read_yaml(source, self.environ)
+        environ = Asked(self.environ)
+        root, problems, is_whole = read_yaml(source, environ)
         found = list(problems)
         includes: tuple[tuple[str, Span], ...] = ()
         if root is None and not found:
@@ -84,7 +91,9 @@ class Sources:
         elif root is not None and isinstance(root.value, dict) and "include" in root.value:
             include = root.value.pop("include")
             includes = _names(include, source, found)
-        return Part(file.name, file, digest, source, root, includes, tuple(found), is_whole)
+        return Part(
+            file.name, file, digest, source, root, includes, tuple(found), is_whole, frozenset(environ.names)
+        )
 
 
 def _unreadable(file: BundleFile, cause: str) -> Part:

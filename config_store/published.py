@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
+
+from config_store.inputs import Made
 
 FORMAT = 1
 """Raised when the published form changes, so that an older worker's files are not taken for this one's."""
 
 _BUNDLES = "bundles"
 _PROMPTS = "prompts"
+_MADE = "made"
+_SALT = "salt.json"
 _INDEX = "index.json"
 _ROUTES = "routes.json"
 
@@ -32,6 +37,15 @@ class CompiledBundle:
     revision: str
     is_startable: bool
 
+    @property
+    def providers(self) -> frozenset[str]:
+        """The providers and plugins that its models name."""
+        found = _providers_in(self.document.get("models"))
+        agents = self.document.get("agents")
+        for agent in agents.values() if isinstance(agents, Mapping) else ():
+            found |= _providers_in((agent or {}).get("models"))
+        return frozenset(found)
+
 
 @dataclass(frozen=True)
 class Publication:
@@ -46,7 +60,7 @@ class Publication:
         Raises:
             OSError: It cannot be made.
         """
-        for name in (_BUNDLES, _PROMPTS):
+        for name in (_BUNDLES, _PROMPTS, _MADE):
             (self.folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def write(self, bundle: CompiledBundle) -> bool:
@@ -66,6 +80,38 @@ class Publication:
     def remove(self, name: str) -> None:
         """Take one bundle away; nothing happens when there is none."""
         self._file(_BUNDLES, name).unlink(missing_ok=True)
+        self._file(_MADE, name).unlink(missing_ok=True)
+
+    def write_made(self, name: str, made: Made) -> None:
+        """Note what a published bundle was made from."""
+        self._put(self._file(_MADE, name), vars(made))
+
+    def read_made(self, name: str) -> Made | None:
+        """What a published bundle was made from; None when nobody knows, or the file is another by now."""
+        data = self._get(self._file(_MADE, name))
+        try:
+            made = Made.from_dict(data) if data is not None else None
+        except TypeError:
+            return None
+        return made if made is not None and made.published == self.signature(name) else None
+
+    def signature(self, name: str) -> tuple[int, int] | None:
+        """Size and time of the file of a published bundle; None when there is none."""
+        try:
+            found = self._file(_BUNDLES, name).stat()
+        except OSError:
+            return None
+        return found.st_size, found.st_mtime_ns
+
+    def salt(self) -> bytes:
+        """What keys the digests of values of the environment; made at the first use."""
+        kept = self._get(self.folder / _SALT)
+        text = kept.get("salt") if kept is not None else None
+        if isinstance(text, str) and len(text) == 64:
+            return text.encode()
+        made = secrets.token_hex(32)
+        self._put(self.folder / _SALT, {"salt": made})
+        return made.encode()
 
     def names(self) -> Iterator[str]:
         """The names of all published bundles."""
@@ -113,7 +159,8 @@ class Publication:
     @staticmethod
     def _get(path: Path) -> dict[str, Any] | None:
         try:
-            data = json.loads(path.read_bytes())
+            with open(path, "rb") as file:  # noqa: PTH123 - every session waits for this, and pathlib is slower
+                data = json.loads(file.read())
         except (OSError, ValueError):
             return None
         return data if isinstance(data, dict) else None
@@ -135,3 +182,14 @@ class Publication:
             Path(temporary).unlink(missing_ok=True)
             raise
         return True
+
+
+def _providers_in(models: object) -> set[str]:
+    found: set[str] = set()
+    for model in models.values() if isinstance(models, Mapping) else ():
+        if isinstance(model, Mapping):
+            found |= {str(name) for key in ("provider", "plugin") if (name := model.get(key))}
+            fallback = model.get("fallback")
+            if isinstance(fallback, list):
+                found |= _providers_in(dict(enumerate(fallback)))
+    return found

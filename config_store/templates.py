@@ -13,7 +13,7 @@ from config_store.span import Path
 LONGEST_WORDS = 2000
 LONGEST_PROMPT = 4000
 LONGEST_INSTRUCTIONS = 100_000
-"""The schema's limits in characters for spoken words, for what a model is told to say, and for instructions."""
+"""The schema's limits in characters: spoken words, what a model is told to say, and instructions."""
 
 _TEMPLATE = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _NAME = re.compile(NAME)
@@ -92,6 +92,9 @@ def rendered(config: SessionConfig, variables: Mapping[str, str]) -> SessionConf
 
 def _agent(agent: AgentConfig, done: Callable[[str | None, int], str | None]) -> AgentConfig:
     greeting = agent.greeting
+    said = greeting.generate if isinstance(greeting, Generate) else greeting
+    if "{{" not in agent.instructions and "{{" not in (said or ""):
+        return agent
     if isinstance(greeting, Generate):
         new: Any = Generate(generate=done(greeting.generate, LONGEST_PROMPT) or greeting.generate)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from config_store.compose import Composed
 from config_store.errors import Problem
 from config_store.folder import PROMPTS, BundleFolder, OutsideError
+from config_store.inputs import text_digest
 from config_store.names import is_bundle_name, suggestion
 from config_store.span import Node, Span
 from config_store.yaml_text import SourceText
@@ -13,18 +14,20 @@ _UNREAD = "(not read)"
 """Stands for a text that could not be read; what lacks it has a problem and is never published."""
 
 
-def read_texts(root: Node, folder: BundleFolder, composed: Composed) -> tuple[Node, list[Problem], list[str]]:
+def read_texts(
+    root: Node, folder: BundleFolder, composed: Composed
+) -> tuple[Node, list[Problem], dict[str, str]]:
     """
     The tree with every instruction as text.
 
     Returns:
-        The tree, the problems, and the files that were read, relative to the folder.
+        The tree, the problems, and digests of the files that were read by their paths in the folder.
     """
     agents = root.child("agents")
     if agents is None or not isinstance(agents.value, dict) or not isinstance(root.value, dict):
-        return root, [], []
+        return root, [], {}
     problems: list[Problem] = []
-    files: list[str] = []
+    files: dict[str, str] = {}
     done: dict[str, Node] = {}
     for name, agent in agents.value.items():
         instructions = agent.child("instructions")
@@ -47,7 +50,7 @@ def _text(
     folder: BundleFolder,
     composed: Composed,
     problems: list[Problem],
-    files: list[str],
+    files: dict[str, str],
 ) -> Node:
     entries = node.value if isinstance(node.value, dict) else {}
     where = f"agents.{agent}.instructions"
@@ -66,7 +69,7 @@ def _text(
         message = f"{where}.prompt: '{shown}' is not the id of a prompt"
         problems.append(composed.problem(message, target.span))
         return nothing
-    files.append(relative)
+    files[relative] = ""
     try:
         text = folder.read_text(relative)
     except OutsideError as exc:
@@ -76,6 +79,7 @@ def _text(
             message = f"{where}.prompt: no prompt '{shown}'{known}"
         problems.append(composed.problem(message, target.span))
         return nothing
+    files[relative] = text_digest(text)
     source = SourceText(folder.shown(relative), text)
     composed.texts[source.file] = source
     return Node(Span(source.file, 1, 1), text, node.key)

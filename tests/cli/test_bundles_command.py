@@ -1,5 +1,6 @@
 """`agent bundles` and `agent preset`: what they print, and the status they end with."""
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,13 +8,24 @@ from typing import Any
 
 import pytest
 import redis
+import redis.asyncio
 from typer.testing import CliRunner
 
 from agent.cli import bundles as bundles_command
 from agent.cli import preset as preset_command
+from agent.settings import SettingsError, load
+from agent.transcripts.database import open_engine
+from agent.transcripts.finalize import finalize
+from agent.transcripts.journal import Journal
 from agent.transcripts.migrations import upgrade
+from config_store.direct import FolderBundles
+from config_store.dispatch import Dispatch
+from config_store.folder import BundleFolder
 from config_store.json_schema import bundle_schema
 from config_store.overrides import override_key
+from config_store.resolve import Call, Resolved, resolve_session
+from config_store.state import SessionState, state_key
+from config_store.verdict import Verdict
 
 ROOT = Path(__file__).parents[2]
 CALL = """
@@ -183,6 +195,100 @@ def test_explain_a_session_that_is_not_known(
     upgrade(f"sqlite:///{Path('data').absolute() / 'agent.db'}")
 
     assert "there is no session 'nobody'" in run("bundles", "explain", "--session", "nobody", status=2).stderr
+
+
+async def _live(url: str, session_id: str | None, room: str) -> Resolved:
+    """A session as it is while it lives: claimed, its config frozen in its state."""
+    client = redis.asyncio.Redis.from_url(url)
+    dispatch = Dispatch(session_id=session_id, bundle="call", overrides={"voice_tuning": {"pace": 9}})
+    environ = {"TITLE": "hush-title", "WHO": "hush-who"}
+    resolved = await resolve_session(
+        dispatch,
+        call=Call(room),
+        override_key="",
+        compiled=FolderBundles(BundleFolder(Path("bundles")), environ),
+        overrides=None,
+        presets=None,
+        catalog=None,
+        default_bundle=None,
+        budget_seconds=60,
+    )
+    state = SessionState(client, state_key(session_id, room))
+    name = session_id or f"s-{room}"
+    claimed = await state.claim(session_id=name, worker="w", job="j", pid=1, room=room)
+    await state.write(claimed.fence, phase="live", bundle="call", config=resolved.to_json())
+    await client.aclose()
+    return resolved
+
+
+@pytest.mark.parametrize("session_id", ["explained-live", None])
+def test_explain_a_live_session(
+    run: Run, folder: Path, valkey_url: str, monkeypatch: pytest.MonkeyPatch, session_id: str | None
+) -> None:
+    """A live session is explained as it was frozen, whatever the bundle and the environment are now."""
+    monkeypatch.setenv("REDIS_URL", valkey_url)
+    resolved = asyncio.run(_live(valkey_url, session_id, "explained-room"))
+    (folder / "bundles" / "call.yaml").write_text(CALL.replace("seconds: 30", "seconds: 99"))
+    monkeypatch.delenv("WHO")
+
+    name = session_id or "s-explained-room"
+    found = json.loads(run("bundles", "explain", "--session", name, "--json").stdout)
+    plain = run("bundles", "explain", "--session", name).stdout
+
+    values = {entry["path"]: (entry["value"], entry["origin"]) for entry in found["values"]}
+    assert found["digest"] == resolved.digest
+    assert values["idle_timeout_seconds"] == (30.0, "bundles/call.yaml:7:1")
+    assert values["voice_tuning.pace"] == (3.0, "dispatch")
+    assert values["name"] == ("${TITLE}", "bundles/call.yaml:2:1")
+    assert values["agents.desk.greeting"][0] == "Hello ${WHO}."
+    assert found["verdicts"][0]["verdict"] == "clamped"
+    assert "idle_timeout_seconds" in plain
+    assert "hush" not in json.dumps(found) + plain
+
+
+def test_explain_a_session_that_ran(
+    run: Run, folder: Path, valkey_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that ran is explained from its record: digest, origins and verdicts."""
+    monkeypatch.setenv("REDIS_URL", valkey_url)
+    database = f"sqlite:///{Path('data').absolute() / 'agent.db'}"
+    upgrade(database)
+    journal = Journal(folder / "journals", "explained-past", 1)
+    verdict = Verdict("voice_tuning.pace", "clamped", "at most 3", asked=9, applied=3.0, source="dispatch")
+    journal.append(
+        "start",
+        session_id="explained-past",
+        room={"name": "r", "sid": "RM_1"},
+        bundle="call",
+        digest="sha256:1",
+        origins={"idle_timeout_seconds": "bundles/call.yaml:7:1"},
+        verdicts=[verdict.as_dict()],
+    )
+    journal.append("end", reason="user_left", detail="")
+    journal.close(60)
+    engine = open_engine(database)
+    finalize("explained-past", engine=engine, journals=folder / "journals")
+    engine.dispose()
+
+    found = json.loads(run("bundles", "explain", "--session", "explained-past", "--json").stdout)
+    plain = run("bundles", "explain", "--session", "explained-past").stdout
+
+    assert (found["bundle"], found["digest"]) == ("call", "sha256:1")
+    assert found["origins"] == {"idle_timeout_seconds": "bundles/call.yaml:7:1"}
+    assert found["verdicts"] == [verdict.as_dict()]
+    assert "bundle call" in plain
+    assert "idle_timeout_seconds  bundles/call.yaml:7:1" in plain
+    assert "voice_tuning.pace" in plain.splitlines()[-1]
+
+
+def test_a_redis_url_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A REDIS_URL of no known form is refused with the forms there are, and without its password."""
+    monkeypatch.setenv("REDIS_URL", "redis+sentinel://:hush@h:1")
+
+    with pytest.raises(SettingsError, match=r"^REDIS_URL: the name of the service is missing") as caught:
+        load()
+
+    assert "hush" not in str(caught.value)
 
 
 def test_explain_a_bundle_that_is_wrong(run: Run, folder: Path) -> None:

@@ -1,0 +1,131 @@
+"""Secrets, prompts and words of a real call, searched for in everything that the runtime leaves behind."""
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+import redis
+
+from agent.services.livekit_server import LiveKitServer
+from agent.starting import Wanted, start_session
+from tests.e2e.harness import BUNDLES, RunningWorker, said
+
+pytestmark = pytest.mark.e2e
+
+KEY = "sk-canary-8f0e7d6c5b4a"
+URL_PASSWORD = "canary-password-1f2e"
+PROMPT = "marzipanprompt"
+WRITTEN = "nougatwords"
+SPOKEN = "tell me a long story"
+ANSWER = "small shop at the end"
+
+BUNDLE = f"""
+include: [talk]
+name: Canary
+models:
+  llm:
+    api_key_env: CANARY_API_KEY
+    options:
+      fallback: "You wrote something."
+      rules:
+        - {{when: "long story", say: "Once upon a time there was a {ANSWER} of a road."}}
+        - {{when: "(?P<words>{WRITTEN})", call: leak, arguments: {{words: "{{words}}"}}}}
+agents:
+  front:
+    instructions: "You keep {PROMPT} to yourself."
+    tools: [end_call, "agent.demo.tools:lookup_order", "tests.e2e.tools:leak"]
+"""
+
+
+async def test_secrets_prompts_and_words_are_nowhere_they_should_not_be(
+    livekit_server: LiveKitServer, tmp_path: Path
+) -> None:
+    """
+    After a call with a tool that fails with a key in its message, at DEBUG: no secret anywhere, no prompt in
+    logs, figures or the record, no word of the call in logs or figures.
+    """
+    bundles = tmp_path / "bundles"
+    bundles.mkdir()
+    (bundles / "talk.yaml").write_text((BUNDLES / "talk.yaml").read_text())
+    (bundles / "canary.yaml").write_text(BUNDLE)
+    worker = RunningWorker(
+        livekit_server,
+        tmp_path / "data",
+        bundles=bundles,
+        environment={
+            "AGENT_NAME": "canary",
+            "AGENT_LOG_LEVEL": "DEBUG",
+            "CANARY_API_KEY": KEY,
+            "ELEVEN_API_KEY": KEY,
+            "DATABASE_PASSWORD": URL_PASSWORD,
+        },
+    )
+    try:
+        worker.start()
+        started = await start_session(worker.settings, Wanted(session_id="canary-1", bundle="canary"))
+        async with worker.caller(started) as caller:
+            await caller.heard_all(after=caller.joined_at)
+            await caller.say(SPOKEN)
+            await caller.wait_words(ANSWER, within=15)
+            await caller.write(f"{WRITTEN} {KEY} {URL_PASSWORD}")
+            await asyncio.sleep(2)
+            journals = b"".join(path.read_bytes() for path in (worker.data / "journals").rglob("*.journal"))
+            live = everything_in(worker.valkey.url)
+            figures = worker.probe("/metrics")[1].encode()
+            async with worker.redis() as client:
+                await client.xadd("session:canary-1:commands", {"command": "end"})
+            await caller.wait_event("ended", within=15)
+        record = await worker.transcript("canary-1")
+        left = everything_in(worker.valkey.url)
+        figures += worker.probe("/metrics")[1].encode()
+    finally:
+        worker.stop()
+    database = b"".join(path.read_bytes() for path in worker.data.glob("agent.db*"))
+    log = worker.log.read_bytes()
+
+    assert WRITTEN in " ".join(said(record, "user")), "the call took place"
+    assert any(item["type"] == "tool_call" and item["status"] == "error" for item in record["items"])
+    assert WRITTEN.encode() in journals
+    assert WRITTEN.encode() in database
+    assert b"DEBUG" in log
+    places = {"log": log, "journal": journals, "database": database, "metrics": figures,
+              "redis, live": live, "redis, after": left}  # fmt: skip
+    found = {(secret, place) for secret in (KEY, URL_PASSWORD) for place, text in places.items()
+             if secret.encode() in text}  # fmt: skip
+    found |= {(PROMPT, place) for place in ("log", "journal", "database", "metrics")
+              if PROMPT.encode() in places[place]}  # fmt: skip
+    found |= {(word, place) for word in (SPOKEN, WRITTEN, ANSWER) for place in ("log", "metrics")
+              if word.encode() in places[place]}  # fmt: skip
+    assert found == set(), f"log lines: {lines_with(log, found)}"
+
+
+def everything_in(url: str) -> bytes:
+    """Every key of a Redis and all that is in it, as bytes."""
+    client = redis.Redis.from_url(url)
+    dumped = [b"".join((key, client.dump(key) or b"", _plain(client, key))) for key in client.scan_iter()]
+    client.close()
+    return b"\n".join(dumped)
+
+
+def _plain(client: "redis.Redis", key: bytes) -> bytes:
+    """The value as text: a dump may be compressed."""
+    readers = {
+        b"hash": client.hgetall, b"string": client.get, b"set": client.smembers, b"stream": client.xrange,
+    }  # fmt: skip
+    reader = readers.get(client.type(key))  # type: ignore[arg-type]
+    return repr(reader(key)).encode() if reader is not None else b""
+
+
+def lines_with(log: bytes, found: set[tuple[str, str]]) -> list[bytes]:
+    """The log lines that hold what was found."""
+    words = [word.encode() for word, place in found if place == "log"]
+    return [line[:600] for line in log.splitlines() if any(word in line for word in words)][:8]
+
+
+def test_sqlite_is_searched_as_it_is() -> None:
+    """SQLite keeps words as bytes that a search of the file finds, so that finding none says something."""
+    database = sqlite3.connect(":memory:")
+    database.execute("CREATE TABLE t (x)")
+    database.execute("INSERT INTO t VALUES (?)", (WRITTEN,))
+    assert WRITTEN.encode() in database.serialize()
