@@ -103,7 +103,8 @@ async def _serve(attempt: Attempt, ctx: JobContext, ending: Ending, drain: "Drai
         return
     past = await past_of(attempt)
 
-    await ctx.connect(auto_subscribe=_wanted_tracks(attempt.resolved.config))
+    _refuse_video(ctx, attempt.resolved.config)
+    await ctx.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_ALL)
     try:
         session = _Session(attempt, ctx, ending, past)
         await session.begin()
@@ -353,12 +354,21 @@ async def _turn_away(attempt: Attempt, ctx: JobContext, reason: str) -> None:
     await room.close_room(ctx.api, ctx.job.room.name)
 
 
-def _wanted_tracks(config: SessionConfig) -> AutoSubscribe:
-    """Video and screen share are received only where the modality profile has them."""
-    parts = MODALITY_PARTS[config.modality_profile]
-    if parts & {"camera", "screenshare"}:
-        return AutoSubscribe.SUBSCRIBE_ALL
-    return AutoSubscribe.AUDIO_ONLY if "audio" in parts else AutoSubscribe.SUBSCRIBE_NONE
+def _refuse_video(ctx: JobContext, config: SessionConfig) -> None:
+    """
+    Receive video and screen share only where the modality profile has them.
+
+    Each such track is given back when it comes. Subscribing to audio alone from the start would do the same,
+    but after a restart of LiveKit it leaves the agent deaf: tracks that were there are not announced again.
+    """
+    if MODALITY_PARTS[config.modality_profile] & {"camera", "screenshare"}:
+        return
+
+    def give_back(track: rtc.RemoteTrack, publication: rtc.RemoteTrackPublication, _: object) -> None:
+        if track.kind == rtc.TrackKind.KIND_VIDEO:
+            publication.set_subscribed(False)
+
+    ctx.room.on("track_subscribed", give_back)
 
 
 def _figure(attempt: Attempt, name: str, seconds: float) -> None:

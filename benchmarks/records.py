@@ -122,10 +122,13 @@ async def kill_one(desk: Desk, session_id: str, seconds: float) -> float:
     caller = Caller(started.url, started.token, microphone=False)
 
     async def call() -> None:
+        # Not cancelled while it connects: the library ends the whole process when nobody takes the answer.
         with suppress(CallerError):
-            await caller.join()
-            await talk(caller)
+            await caller.join(within=60)
+        joined.set()
+        await talk(caller)
 
+    joined = asyncio.Event()
     calling = asyncio.create_task(call())
     try:
         await asyncio.sleep(seconds)
@@ -133,6 +136,7 @@ async def kill_one(desk: Desk, session_id: str, seconds: float) -> float:
         killed = time.monotonic()
         return await desk.recorded(session_id) - killed
     finally:
+        await joined.wait()
         calling.cancel()
         await asyncio.gather(calling, return_exceptions=True)
         await caller.leave()

@@ -26,7 +26,8 @@ def runs_of(entries: Iterable[Mapping[str, Any]]) -> list[Run]:
     """The journals that the entries come from, in the order in which they started."""
     runs: dict[tuple[int, str], Run] = {}
     for (attempt, writer, _), entry in union(entries).items():
-        run = runs.setdefault((attempt, writer), Run(attempt, writer))
+        if (run := runs.get((attempt, writer))) is None:
+            run = runs[attempt, writer] = Run(attempt, writer)
         run.entries.append({**entry, "w": writer})
     for run in runs.values():
         _complete(run)

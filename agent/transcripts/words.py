@@ -57,7 +57,8 @@ def words_in(text: str) -> Iterator[Word]:
 def folded_words(text: str) -> list[str]:
     """The words of a text in order, folded, without empty ones."""
     if text.isascii():
-        return [word[:_LONGEST_WORD] for word in _ASCII_WORD.findall(text.lower())]
+        found: list[str] = _ASCII_WORD.findall(text.lower())
+        return found if len(text) <= _LONGEST_WORD else [word[:_LONGEST_WORD] for word in found]
     return [word.folded for word in words_in(text) if word.folded]
 
 

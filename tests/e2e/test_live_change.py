@@ -67,7 +67,8 @@ async def test_a_change_of_voice_is_heard_from_the_next_utterance_on(worker: Run
         await end_session(worker.settings, "live-voice", reason="operator", wait=False)
         await caller.wait_event("ended", within=15)
 
-    assert during.seconds == pytest.approx(before.seconds, rel=0.1)
+    # a busy machine may stretch what is received, and nothing shortens it: 1.7 times the pace would be 0.59
+    assert during.seconds > before.seconds * 0.85
     assert after.seconds < before.seconds / 1.4
     low, same, high = [fundamental_hz(sound) for sound in heard]
     assert same == pytest.approx(low, rel=0.1)
@@ -142,7 +143,7 @@ async def test_a_command_that_was_there_before_the_session_is_applied(worker: Ru
         await caller.heard_all(after=caller.joined_at)
         quick = await answer(caller)
         await end_session(worker.settings, "live-ahead", reason="operator", wait=False)
-        await caller.wait_words("That was quick", within=10)
+        await caller.wait_event("ended", within=15)
     record = await worker.transcript("live-ahead")
 
     assert quick.seconds < 1.5, "at the voice's own pace it takes about two seconds"

@@ -81,6 +81,7 @@ def test_db_check_and_upgrade(data: Path) -> None:
     """`db check` fails before the upgrade and says what to do, and succeeds after it."""
     before = run("check", app=db.app)
     assert (before.exit_code, "agent db upgrade" in before.stderr) == (1, True)
+    assert not data.exists(), "looking makes no file"
     assert run("upgrade", app=db.app).exit_code == 0
     assert json.loads(run("check", "--json", app=db.app).stdout)["state"] == "current"
     assert "nothing to do" in run("upgrade", app=db.app).stdout
