@@ -72,7 +72,7 @@ def unwritable(folder: Path) -> str | None:
     probe = folder / f".probe-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        probe.touch()
+        probe.write_bytes(bytes(4096))  # on a full disk an empty file can still be made
         probe.unlink()
     except OSError as exc:
         return f"{folder} cannot be written: {exc.strerror}"

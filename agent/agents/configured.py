@@ -9,14 +9,20 @@ from livekit.agents import Agent, ModelSettings, llm
 from agent import library
 from agent.heard import Heard, Segment
 from agent.providers.loudness import amplify
+from config_store.schema import SessionConfig
 
 
 class ConfiguredAgent(Agent):
     """
     One persona. What it says passes through here, so that what was heard of it can be told.
 
+    A bundle's `class: my_agents:Interviewer` names a subclass: it receives the same arguments, finds the
+    session's config in `config`, and overrides what it likes of livekit's Agent; call `super()` in `on_enter`
+    and the nodes.
+
     Args:
         name: The agent's name in the bundle; livekit's `id`.
+        config: The session's config.
         models: The agent's own `stt`, `llm` and `tts`; what is missing is the session's.
         loudness: Factor on the amplitude of a realtime model's voice; other voices bring theirs along.
         entered: Awaited when the agent takes the floor.
@@ -26,6 +32,7 @@ class ConfiguredAgent(Agent):
         self,
         name: str,
         *,
+        config: SessionConfig,
         instructions: str,
         tools: Sequence["llm.Tool | llm.Toolset"],
         models: Mapping[str, Any],
@@ -41,6 +48,8 @@ class ConfiguredAgent(Agent):
             chat_ctx=chat_ctx,
             **models,
         )
+        self.config = config
+        """What the session began with."""
         self._heard = heard
         self.loudness = loudness
         self._entered = entered

@@ -10,13 +10,16 @@ from agent.agents.configured import ConfiguredAgent
 from agent.agents.tools import (
     END_CALL,
     SET_PANEL,
+    ToolLoadError,
     ToolWatch,
     end_call_tool,
     handoff_tool,
+    load_function,
     python_tool,
     set_panel_tool,
 )
 from agent.heard import Heard
+from agent.providers.capability import ProviderError
 from agent.providers.sentences import language_instruction
 from config_store.schema import AgentConfig, SessionConfig
 
@@ -76,8 +79,9 @@ class Roster:
         """The agent of this name; made now when nobody asked for it before."""
         if name not in self._agents:
             described = self._config.agents[name]
-            self._agents[name] = ConfiguredAgent(
+            self._agents[name] = _class_of(described)(
                 name,
+                config=self._config,
                 instructions=_instructions(described.instructions, self._config.target_language),
                 loudness=self._config.tuning_for(name).loudness,
                 tools=self._tools(name, described),
@@ -137,6 +141,24 @@ class Roster:
                 description = f"Hand the call over to the agent '{target}', who then talks with the user."
                 tools.append(handoff_tool(target, description, self._hand_over))
         return tools
+
+
+def _class_of(described: AgentConfig) -> type[ConfiguredAgent]:
+    """
+    The Python class that is this agent: the bundle's own, else the configured one.
+
+    Raises:
+        ProviderError: There is no such class, or it is none of `ConfiguredAgent`'s.
+    """
+    if described.class_ is None:
+        return ConfiguredAgent
+    try:
+        found = load_function(described.class_)
+    except ToolLoadError as exc:
+        raise ProviderError(str(exc).replace("tool", "class", 1)) from exc
+    if not (isinstance(found, type) and issubclass(found, ConfiguredAgent)):
+        raise ProviderError(f"class '{described.class_}' must be a subclass of agent.agents.ConfiguredAgent")
+    return found
 
 
 def _instructions(text: str, language: str) -> str:

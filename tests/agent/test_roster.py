@@ -2,9 +2,13 @@
 
 from typing import Any, cast
 
+import pytest
+
+from agent.agents import ConfiguredAgent
 from agent.agents.roster import Roster, Stage
 from agent.agents.tools import ToolWatch
 from agent.heard import Heard
+from agent.providers.capability import ProviderError
 from agent.providers.sentences import language_instruction
 from config_store.schema import SessionConfig
 
@@ -33,3 +37,32 @@ async def test_another_language_reaches_agents_of_now_and_of_later() -> None:
     for agent, part in ((first, "You are A."), (roster.agent("b"), "You are B.")):
         assert agent.instructions == f"{part}\n\n{language_instruction('hi-IN')}"
         assert agent.loudness == 0.5
+
+
+class Interviewer(ConfiguredAgent):
+    """An agent of a user's own."""
+
+
+def roster_of(class_: str) -> Roster:
+    described = {"a": {"instructions": "You are A.", "class": class_}}
+    watch = ToolWatch(cast(Any, None), cast(Any, None))
+    return Roster(
+        config(agents=described), models=lambda _: {}, heard=Heard(), watch=watch, stage=cast(Stage, Nobody())
+    )
+
+
+async def test_a_class_of_ones_own_is_the_agent_and_has_the_config() -> None:
+    """`class:` in a bundle makes the agent from that class, with the session's config."""
+    agent = roster_of("tests.agent.test_roster:Interviewer").agent("a")
+
+    assert isinstance(agent, Interviewer)
+    assert (agent.id, agent.config.agents["a"].instructions) == ("a", "You are A.")
+
+
+@pytest.mark.parametrize(
+    "name", ["tests.agent.test_roster:Missing", "tests.agent.test_roster:Nobody", "no.such:X"]
+)
+async def test_a_class_that_cannot_be_an_agent_is_said(name: str) -> None:
+    """A class that is missing or is no agent ends the session with a reason, not with a traceback."""
+    with pytest.raises(ProviderError, match="class"):
+        roster_of(name).agent("a")
