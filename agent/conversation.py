@@ -5,6 +5,7 @@ Handlers only note (journal, clock, signals) and return; nothing here decides wh
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Mapping
 from typing import Any, cast
@@ -48,6 +49,8 @@ CLOSE_SECONDS = 3.0
 """Longest time in seconds that livekit's own closing may take."""
 LATE_WORDS_SECONDS = 0.3
 """How long closing waits for a last transcript; the library's default of 2 s delays every end."""
+ARRIVAL_SECONDS = 5.0
+"""How long a text waits to learn whether it is the user's: news of a silent participant takes 2 to 3 s."""
 CHAT_CHARACTERS = 4000
 """Longest chat text that counts as a turn; longer ones are dropped."""
 CHAT_PER_10_SECONDS = 10
@@ -355,6 +358,9 @@ class Conversation:
 
     async def _on_chat(self, session: AgentSession[Any], event: room_io.TextInputEvent) -> None:
         """Text on `lk.chat` is a turn when it comes from the user, and nothing otherwise."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ARRIVAL_SECONDS):
+                await self._people.known.wait()  # a text may arrive before the news of who joined
         now = self._loop.time()
         self._chats = [at for at in self._chats if now - at < 10.0]
         text = event.text.strip()

@@ -1,5 +1,6 @@
 """Who is in the room, who of them is the user, and whether the user is there."""
 
+import asyncio
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -43,6 +44,8 @@ class People:
     user: str | None = None
     """Identity of the user; None: nobody yet."""
     present: bool = False
+    known: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once there is a user."""
     _observers: set[str] = field(default_factory=set)
 
     def watch(self, room: rtc.Room) -> None:
@@ -65,6 +68,7 @@ class People:
             self._observers.discard(identity)
             self.user = identity
             self.present = True
+            self.known.set()
             self.on_present(identity)
         else:
             self._observers.add(identity)

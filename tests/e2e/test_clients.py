@@ -109,6 +109,18 @@ async def test_a_text_from_the_user_is_a_turn_and_from_others_it_is_nothing(work
     assert [p["identity"] for p in record["participants"]] == ["u1", "observer"]
 
 
+async def test_a_text_sent_at_once_on_joining_is_answered(worker: RunningWorker) -> None:
+    """A client without a microphone that writes the moment it is connected gets its answer."""
+    started = await worker.session("chat-early", user_id="u1")
+    async with worker.caller(started, microphone=False) as caller:
+        await caller.write("where is order seven")
+        await caller.wait_words("arrives tomorrow", within=15)
+        await end(worker, "chat-early")
+        await caller.wait_left()
+
+    assert said(await worker.transcript("chat-early"), "user") == ["where is order seven"]
+
+
 async def test_nothing_a_participant_sends_reveals_or_changes_anything(worker: RunningWorker) -> None:
     """Attributes, metadata, data, RPC, the library's remote-session topics: no prompt, no turn, no change."""
     started = await worker.session("hostile-1", user_id="u1")

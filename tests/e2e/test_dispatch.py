@@ -1,6 +1,7 @@
 """The ways in which an agent comes into a room, and those in which none may come."""
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from livekit import api
 
 from agent.demo.caller import Caller
 from agent.services.livekit_server import LiveKitServer
-from tests.e2e.harness import RunningWorker, dispatch_metadata
+from tests.e2e.harness import BUNDLES, RunningWorker, dispatch_metadata
 
 pytestmark = pytest.mark.e2e
 
@@ -73,8 +74,11 @@ async def test_a_dispatch_by_api_with_a_bare_bundle_name(worker: RunningWorker) 
 
 async def test_automatic_dispatch(tmp_path: Path) -> None:
     """A worker with an empty AGENT_NAME serves every new room, with the only startable bundle there is."""
+    bundles = tmp_path / "bundles"
+    bundles.mkdir()
+    shutil.copy(BUNDLES / "talk.yaml", bundles)
     with LiveKitServer(tmp_path / "livekit") as server:
-        worker = RunningWorker(server, tmp_path / "data", environment={"AGENT_NAME": ""})
+        worker = RunningWorker(server, tmp_path / "data", bundles=bundles, environment={"AGENT_NAME": ""})
         try:
             worker.start()
             async with Caller(server.url, worker.token("way-auto", "u1")) as caller:
