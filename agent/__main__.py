@@ -3,9 +3,12 @@
 
 def main() -> None:
     """Run the command line."""
-    from agent.cli import run
+    try:
+        from agent.cli import run
 
-    run()
+        run()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None  # Ctrl-C while still starting is no mistake
 
 
 if __name__ == "__main__":

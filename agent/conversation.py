@@ -237,9 +237,8 @@ class Conversation:
 
     def hush(self) -> None:
         """Stop speaking at once: nobody is there to hear it."""
-        for handle in [self._session.current_speech]:
-            if handle is not None:
-                handle.interrupt(force=True)
+        if (speech := self._session.current_speech) is not None:
+            speech.interrupt(force=True)
 
     async def goodbye(self, text: str, seconds: float) -> None:
         """Say last words and wait until they were heard, for at most this many seconds."""
@@ -360,11 +359,11 @@ class Conversation:
         """Text on `lk.chat` is a turn when it comes from the user, and nothing otherwise."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ARRIVAL_SECONDS):
-                await self._people.known.wait()  # a text may arrive before the news of who joined
+                await self._people.known.wait()  # a text may be quicker than the news of who joined
         now = self._loop.time()
         self._chats = [at for at in self._chats if now - at < 10.0]
         text = event.text.strip()
-        if event.participant is None or event.participant.identity != self._people.user or not text:
+        if not text or event.participant is None or event.participant.identity != self._people.user:
             return
         if len(text) > CHAT_CHARACTERS or len(self._chats) >= CHAT_PER_10_SECONDS:
             logger.info("a chat text was dropped", extra={"characters": len(text)})

@@ -48,6 +48,8 @@ GOODBYE_SECONDS = 10.0
 """Longest goodbye in seconds; a session is over at most this long after its end was due."""
 TELL_SECONDS = 1.0
 """Longest wait in seconds for the client to be told of the end."""
+DELIVERY_SECONDS = 0.2
+"""What was sent is under way for a moment, and a room that is deleted meanwhile drops it."""
 ROOM_WORD_SECONDS = 0.5
 """How long after the library's word the room may still say why it was lost."""
 SETTLED_SECONDS = 4.0
@@ -315,6 +317,7 @@ class _Session:
         await self._attempt.end(end)
         self._signals.event("ended", reason=end.reason)
         await self._signals.flush(TELL_SECONDS)
+        await asyncio.sleep(DELIVERY_SECONDS)
         await self._signals.close()
         if self._config.delete_room_on_end and end.reason != ROOM_DELETED:
             await room.close_room(self._ctx.api, self._ctx.job.room.name)

@@ -197,7 +197,7 @@ async def test_a_sweep_neither_hurries_nor_shouts(
     with full(database, engine):
         for _ in range(3):
             await records.sweep(())
-        assert len(tried) == 3 * MOST_FAILURES
+        assert 3 * MOST_FAILURES <= len(tried) < 3 * len(sessions)
         assert set(tried) == set(sessions), "those that failed do not stand in the way of the others"
         said = [record for record in caplog.records if "a record waits" in record.message]
         assert len(said) == 1
