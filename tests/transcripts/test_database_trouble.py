@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, event, text
 
 import agent.sweep
+from agent.services.valkey import EmbeddedValkey
 from agent.settings import Settings
 from agent.sweep import MOST_FAILURES, Records
 from agent.transcripts.database import open_engine
@@ -178,13 +179,20 @@ def tried(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return sessions
 
 
+@pytest.fixture
+def store_url(tmp_path: Path) -> Iterator[str]:
+    """A store of this test's own: a sweep also takes what other tests left to be swept."""
+    with EmbeddedValkey(tmp_path / "store") as valkey:
+        yield valkey.url
+
+
 @pytest.mark.parametrize("empty_database", ["sqlite"], indirect=True)
 async def test_a_sweep_neither_hurries_nor_shouts(
     database: str,
     engine: Engine,
     journals: Path,
     tmp_path: Path,
-    valkey_url: str,
+    store_url: str,
     tried: list[str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -193,11 +201,11 @@ async def test_a_sweep_neither_hurries_nor_shouts(
     sessions = [f"waits-{number}" for number in range(6)]
     for session_id in sessions:
         talk(journals, session_id, said=tuple(f"{number} " * 500 for number in range(20)))
-    records = Records(Settings(data=tmp_path, redis_url=SecretStr(valkey_url)), engine)
-    with full(database, engine):
+    records = Records(Settings(data=tmp_path, redis_url=SecretStr(store_url)), engine)
+    with read_only(database, engine):
         for _ in range(3):
             await records.sweep(())
-        assert 3 * MOST_FAILURES <= len(tried) < 3 * len(sessions)
+        assert len(tried) == 3 * MOST_FAILURES
         assert set(tried) == set(sessions), "those that failed do not stand in the way of the others"
         said = [record for record in caplog.records if "a record waits" in record.message]
         assert len(said) == 1
