@@ -1,14 +1,14 @@
 """`python -m agent` and the console script `agent`."""
 
+import signal
+
 
 def main() -> None:
-    """Run the command line."""
-    try:
-        from agent.cli import run
+    """Run the command line; Ctrl-C ends it without a word, unless a command asks to be told of it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from agent.cli import run
 
-        run()
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None  # Ctrl-C while still starting is no mistake
+    run()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,9 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -24,60 +26,76 @@ ROOT = Path(__file__).parent.parent
 WITHIN = 180.0  # seconds for the whole demo on a machine that runs other tests too
 
 
-@pytest.fixture
-def demo(tmp_path: Path) -> Iterator["subprocess.Popen[str]"]:
+class Demo:
     """A running `agent demo`, in a session of its own, so that all its processes can be found."""
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "agent", "demo", "--plain"],
-        cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, start_new_session=True,
-    )  # fmt: skip
-    yield process
-    process.kill()
-    process.wait()
-    assert process.stdout is not None
-    process.stdout.close()
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "agent", "demo", "--plain"],
+            cwd=folder,
+            env={**os.environ, "TMPDIR": str(folder), "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        )  # fmt: skip
+
+    def read_until(self, pattern: str, within: float = 90.0) -> str:
+        """What it printed up to a line that matches; fails when it ends or takes too long."""
+        assert self.process.stdout is not None
+        deadline = time.monotonic() + within
+        text = ""
+        while time.monotonic() < deadline:
+            if not select.select([self.process.stdout], [], [], 1.0)[0]:
+                continue
+            line = self.process.stdout.readline()
+            assert line, f"the demo ended before {pattern!r}:\n{text}"
+            text += line
+            if re.search(pattern, line):
+                return text
+        self.process.kill()
+        self.process.communicate()
+        pytest.fail(f"no {pattern!r} within {within} s:\n{text}")
+
+    def end(self, number: signal.Signals | None = None) -> "Left":
+        """Wait for its end, after a signal if one is given, and look at what it leaves."""
+        if number is not None:
+            self.process.send_signal(number)
+        output, _ = self.process.communicate(timeout=WITHIN)
+        return Left(self.process.returncode, output, self._running(), list(self.folder.glob("agent-demo-*")))
+
+    def _running(self) -> list[str]:
+        """Command lines of processes of the demo's session, or that name its folder."""
+        found = []
+        for folder in Path("/proc").iterdir():
+            if not folder.name.isdigit() or int(folder.name) == os.getpid():
+                continue
+            try:
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                session = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[3])
+            except (OSError, ValueError, IndexError):
+                continue
+            ours = session == self.process.pid or str(self.folder) in command
+            if ours and not ended(int(folder.name), within=5):
+                found.append(command)
+        return found
 
 
-def left_running(process: "subprocess.Popen[str]", tmp_path: Path) -> list[str]:
-    """Command lines of processes of the demo's session, or that name its folder."""
-    found = []
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit() or int(folder.name) == os.getpid():
-            continue
-        try:
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            session = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[3])
-        except (OSError, ValueError, IndexError):
-            continue
-        if (session == process.pid or str(tmp_path) in command) and not ended(int(folder.name), within=5):
-            found.append(command)
-    return found
+@dataclass
+class Left:
+    """What a demo leaves."""
+
+    status: int
+    output: str
+    running: list[str] = field(default_factory=list)
+    folders: list[Path] = field(default_factory=list)
 
 
-def read_until(process: "subprocess.Popen[str]", pattern: str, within: float) -> str:
-    """What the demo printed up to a line that matches; fails when it ends or takes too long."""
-    assert process.stdout is not None
-    deadline = time.monotonic() + within
-    text = ""
-    while time.monotonic() < deadline:
-        if not select.select([process.stdout], [], [], 1.0)[0]:
-            continue
-        line = process.stdout.readline()
-        assert line, f"the demo ended before {pattern!r}:\n{text}"
-        text += line
-        if re.search(pattern, line):
-            return text
-    pytest.fail(f"no {pattern!r} within {within} s:\n{text}")
-
-
-def test_everything_it_shows_really_happened(demo: "subprocess.Popen[str]", tmp_path: Path) -> None:
+def test_everything_it_shows_really_happened(tmp_path: Path) -> None:
     """The demo exits with 0, its database has the six transcripts with their reasons, and nothing runs on."""
-    output, _ = demo.communicate(timeout=WITHIN)
-    assert demo.returncode == 0, output
-    assert "\x1b" not in output  # plain means no colour codes
-    assert len(re.findall(r"✓", output)) == 5, output
+    left = Demo(tmp_path).end()
+    assert left.status == 0, left.output
+    assert "\x1b" not in left.output  # plain means no colour codes
+    assert len(re.findall(r"✓", left.output)) == 5, left.output
     (database,) = tmp_path.glob("agent-demo-*/agent.db")
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
         rows = connection.execute("SELECT session_id, end_reason FROM transcripts").fetchall()
@@ -90,50 +108,59 @@ def test_everything_it_shows_really_happened(demo: "subprocess.Popen[str]", tmp_
         "demo-long": "max_duration",
         "demo-killed": "agent_ended",
     }
-    assert left_running(demo, tmp_path) == []
+    assert left.running == []
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        pytest.param(r"livekit", id="at the beginning"),
-        pytest.param(r"stores", id="while the worker starts"),
-        pytest.param(r"caller ", id="in a call"),
-    ],
-)
-def test_ctrl_c_leaves_nothing_behind(demo: "subprocess.Popen[str]", tmp_path: Path, moment: str) -> None:
+MOMENTS = {
+    "at the beginning": (r"livekit", signal.SIGINT),
+    "while the worker starts": (r"stores", signal.SIGINT),
+    "in a call": (r"caller ", signal.SIGINT),
+    "killed in a call": (r"caller ", signal.SIGKILL),
+}
+
+
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Left]]:
+    """How demos end that do not come to their end, all played at the same time: they mostly wait."""
+
+    def stopped(moment: str) -> Left:
+        pattern, number = MOMENTS[moment]
+        demo = Demo(tmp_path_factory.mktemp("stopped"))
+        demo.read_until(pattern)
+        return demo.end(number)
+
+    def failing() -> Left:
+        folder = tmp_path_factory.mktemp("failing")
+        (folder / "bundles").mkdir()
+        text = (ROOT / "bundles" / "demo.yaml").read_text()
+        assert "  - voice_tuning.*\n" in text
+        (folder / "bundles" / "demo.yaml").write_text(text.replace("  - voice_tuning.*\n", ""))
+        return Demo(folder).end()
+
+    with ThreadPoolExecutor() as pool:
+        failed = pool.submit(failing)
+        found = {moment: pool.submit(stopped, moment) for moment in MOMENTS}
+        yield {"failing": failed.result(), **{moment: left.result() for moment, left in found.items()}}
+
+
+@pytest.mark.parametrize("moment", ["at the beginning", "while the worker starts", "in a call"])
+def test_ctrl_c_leaves_nothing_behind(ends: Mapping[str, Left], moment: str) -> None:
     """After Ctrl-C, at whatever moment, no process of the demo runs and no file of it is left."""
-    read_until(demo, moment, within=60)
-    os.kill(demo.pid, signal.SIGINT)
-    output, _ = demo.communicate(timeout=60)
-    assert demo.returncode == 130, output
-    assert "Traceback" not in output
-    assert left_running(demo, tmp_path) == []
-    assert list(tmp_path.glob("agent-demo-*")) == []
+    left = ends[moment]
+    assert left.status == 130, left.output
+    assert "Traceback" not in left.output
+    assert (left.running, left.folders) == ([], [])
 
 
-def test_sigkill_leaves_nothing_running(demo: "subprocess.Popen[str]", tmp_path: Path) -> None:
+def test_sigkill_leaves_nothing_running(ends: Mapping[str, Left]) -> None:
     """Even when the demo itself is killed in a call, its servers, its worker and its jobs end."""
-    read_until(demo, r"caller ", within=60)
-    demo.kill()
-    demo.communicate()
-    assert left_running(demo, tmp_path) == []
+    assert ends["killed in a call"].running == []
 
 
-def test_a_scene_that_fails_is_named(tmp_path: Path) -> None:
+def test_a_scene_that_fails_is_named(ends: Mapping[str, Left]) -> None:
     """When no voice may be tuned, the demo exits with 1 and names what was expected and the log to read."""
-    bundles = tmp_path / "bundles"
-    bundles.mkdir()
-    text = (ROOT / "bundles" / "demo.yaml").read_text()
-    assert "  - voice_tuning.*\n" in text
-    text = text.replace("  - voice_tuning.*\n", "")
-    (bundles / "demo.yaml").write_text(text)
-    environment = {**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(
-        [sys.executable, "-m", "agent", "demo", "--plain"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=WITHIN,
-    )  # fmt: skip
-    assert result.returncode == 1, result.stdout
+    left = ends["failing"]
+    assert left.status == 1, left.output
     failure = r"✗\s+two_voices\.py:\d+: expected pace and pitch of demo-(slow|fast) to come from redis"
-    assert re.search(failure, result.stdout), result.stdout
-    assert re.search(r"logs: \S+/worker\.log, \S+/livekit-server\.log", result.stdout), result.stdout
+    assert re.search(failure, left.output), left.output
+    assert re.search(r"logs: \S+/worker\.log, \S+/livekit-server\.log", left.output), left.output

@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from agent.cli.interrupts import interruptible
+
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
@@ -22,7 +24,8 @@ def demo(
     from agent.demo.show import run
 
     try:
-        status = run(keep=keep, plain=plain)
+        with interruptible():
+            status = run(keep=keep, plain=plain)
     except KeyboardInterrupt:
         typer.echo("stopped", err=True)
         raise typer.Exit(INTERRUPTED) from None

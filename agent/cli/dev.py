@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from agent.cli.interrupts import interruptible
 from agent.cli.output import FAILED, fail
 
 INTERRUPTED = 130
@@ -32,7 +33,7 @@ def dev(
 
     settings = process_settings.load()
     try:
-        with Development(settings, port) as development:
+        with interruptible(), Development(settings, port) as development:
             asyncio.run(development.run())
     except PortTakenError as exc:
         fail(str(exc), code="port_taken")

@@ -6,6 +6,7 @@ import sys
 import typer
 
 from agent import settings as process_settings
+from agent.cli.interrupts import interruptible
 from agent.cli.output import FAILED, WRONG_USE, fail
 
 
@@ -25,7 +26,8 @@ def start() -> None:
     settings = process_settings.load()
     settings.require_livekit()
     try:
-        status = asyncio.run(serve(settings))
+        with interruptible():
+            status = asyncio.run(serve(settings))
     except StartError as exc:
         if exc.report:
             sys.stderr.write(exc.report.rstrip() + "\n")
