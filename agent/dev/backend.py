@@ -49,6 +49,19 @@ class Backend:
             raise AskedWrongError(str(exc)) from exc
         return started.as_dict()
 
+    async def live(self, session_id: str) -> dict[str, Any] | None:
+        """Config, verdicts and timers of a session that runs."""
+        from agent import stores
+        from agent.dev.live import look
+
+        assert self._settings.redis_url is not None
+        client = stores.open_redis(self._settings.redis_url.get_secret_value(), 3.0)
+        try:
+            found = await look(client, session_id)
+        finally:
+            await client.aclose()
+        return found.as_dict() if found else None
+
     async def transcript(self, session_id: str) -> dict[str, Any] | None:
         """The record of a session, once the worker has made it."""
         from agent.transcripts.database import open_engine

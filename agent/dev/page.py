@@ -51,6 +51,7 @@ class AskedWrongError(Exception):
 def make_page(
     bundles: Callable[[], Sequence[BundleCard]],
     start: SessionAsked,
+    live: Callable[[str], Awaitable[dict[str, Any] | None]],
     transcript: Callable[[str], Awaitable[dict[str, Any] | None]],
 ) -> web.Application:
     """
@@ -59,6 +60,7 @@ def make_page(
     Args:
         bundles: What can be joined now; asked on each load, so that edits show.
         start: Starts a session; raises AskedWrongError with a line for the person.
+        live: Config, verdicts and timers of a session; None while nobody has configured it.
         transcript: The record of a session; None while there is none.
     """
 
@@ -80,6 +82,10 @@ def make_page(
         except AskedWrongError as exc:
             return _problem(409, str(exc))
 
+    async def show_live(request: web.Request) -> web.Response:
+        found = await live(request.match_info["session_id"])
+        return web.Response(status=204) if found is None else web.json_response(found)
+
     async def show_transcript(request: web.Request) -> web.Response:
         found = await transcript(request.match_info["session_id"])
         if found is None:
@@ -90,6 +96,7 @@ def make_page(
     app.router.add_get("/", index)
     app.router.add_get("/api/bundles", list_bundles)
     app.router.add_post("/api/sessions", start_session)
+    app.router.add_get("/api/sessions/{session_id}", show_live)
     app.router.add_get("/api/transcripts/{session_id}", show_transcript)
     app.router.add_static("/static", STATIC)
     return app

@@ -15,6 +15,7 @@ from agent.demo.stage import bundles_folder
 from agent.dev.backend import Backend
 from agent.dev.edits import python_edits
 from agent.dev.page import make_page
+from agent.dev.watching import watch
 from agent.services.livekit_server import LiveKitServer
 from agent.services.ports import LOOPBACK, free_ports, is_listening
 from agent.services.valkey import EmbeddedValkey
@@ -84,6 +85,7 @@ class Development:
             running = [
                 tasks.create_task(self._serve_page(), name="page"),
                 tasks.create_task(self._keep_working(), name="worker"),
+                tasks.create_task(watch(self._settings, _tell), name="watch"),
             ]
             await stop.wait()
             _say("stopping")
@@ -164,7 +166,7 @@ class Development:
     async def _serve_page(self) -> None:
         assert self._worker is not None
         backend = Backend(self._settings, self._worker)
-        page = make_page(backend.bundles, backend.start_session, backend.transcript)
+        page = make_page(backend.bundles, backend.start_session, backend.live, backend.transcript)
         runner = web.AppRunner(page, access_log=None)
         await runner.setup()
         try:
@@ -176,6 +178,10 @@ class Development:
 
 def _say(line: str) -> None:
     typer.echo(f"agent dev  {line}")
+
+
+def _tell(session_id: str, line: str) -> None:
+    typer.echo(f"{session_id}  {line}")
 
 
 def _short(file: Path) -> str:

@@ -110,6 +110,8 @@ def test_a_person_joins_and_talks(page: Page) -> None:
     expect(page.locator("#events")).to_contain_text("config_applied")
     page.get_by_role("button", name="Mute").click()
     expect(page.locator("#status")).to_have_text("listening", timeout=20_000)
+    expect(page.locator("#timers")).to_contain_text("max duration", timeout=20_000)
+    expect(page.locator("#values")).to_contain_text("demo.yaml:")
     box = page.get_by_role("textbox", name="Write to the agent")
     box.fill("i would like to talk to a specialist")
     box.press("Enter")
@@ -123,6 +125,21 @@ def test_a_person_joins_and_talks(page: Page) -> None:
     expect(words).to_contain_text("the call ended: agent_ended", timeout=20_000)
     expect(page.get_by_role("link", name="Transcript of this session")).to_be_visible(timeout=20_000)
     assert problems == []
+
+
+def test_the_terminal_shows_the_call(page: Page, dev: Dev) -> None:
+    """Config with origins, timers, turns of both sides, the handover and the end of the call before."""
+    for line in (
+        r"s-\w+  bundle demo  sha256:",
+        r"s-\w+    agents\.desk\.greeting +Hello.* \(.*demo\.yaml:\d+:\d+\)",
+        r"s-\w+  timer idle: \d+ s after the user's last words",
+        r"s-\w+  timer max duration: in \d+ s",
+        r"s-\w+  desk: .*this is the demo shop",
+        r"s-\w+  dev-\w+: i would like to talk to a specialist",
+        r"s-\w+  handoff desk → specialist",
+        r"s-\w+  ended: agent_ended",
+    ):
+        dev.wait_for(line)
 
 
 def test_an_edit_of_a_bundle_counts_for_the_next_call(page: Page, dev: Dev) -> None:

@@ -26,6 +26,9 @@ class Backend:
         self.asked.append({"bundle": bundle, "user_id": user_id, "overrides": overrides})
         return {"session_id": "s-1", "room": "s-1", "url": "ws://127.0.0.1:1", "token": "t"}
 
+    async def live(self, session_id: str) -> dict[str, Any] | None:
+        return {"session_id": session_id, "timers": []} if session_id == "s-1" else None
+
     async def transcript(self, session_id: str) -> dict[str, Any] | None:
         return {"session_id": session_id} if session_id == "s-1" else None
 
@@ -37,7 +40,7 @@ def backend() -> Backend:
 
 @pytest.fixture
 async def client(backend: Backend) -> AsyncIterator[TestClient[Any, Any]]:
-    app = make_page(lambda: [CARD], backend.start, backend.transcript)
+    app = make_page(lambda: [CARD], backend.start, backend.live, backend.transcript)
     async with TestClient(TestServer(app)) as client:
         yield client
 
@@ -93,6 +96,12 @@ async def test_a_problem_reaches_the_person(client: TestClient[Any, Any], backen
     backend.problem = "no worker took the session"
     answer = await client.post("/api/sessions", json={"bundle": "demo", "user_id": "u"})
     assert (answer.status, await answer.json()) == (409, {"error": "no worker took the session"})
+
+
+async def test_a_running_session_is_shown(client: TestClient[Any, Any]) -> None:
+    """What is known of a session that runs is served as JSON; of another one the answer is empty."""
+    assert await (await client.get("/api/sessions/s-1")).json() == {"session_id": "s-1", "timers": []}
+    assert (await client.get("/api/sessions/s-2")).status == 204
 
 
 async def test_a_transcript_is_shown_once_it_is_there(client: TestClient[Any, Any]) -> None:

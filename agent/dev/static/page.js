@@ -78,6 +78,7 @@ async function join() {
     for (const participant of room.remoteParticipants.values()) showAgent(participant);
     await room.startAudio();
     inCall(true);
+    showLive(session.session_id);
     await room.localParticipant.setMicrophoneEnabled(true).catch((error) => problem(`No microphone (${error.message}). You can write instead.`));
   } catch (error) {
     problem(error.message);
@@ -191,7 +192,33 @@ function showAgent(participant) {
   status(participant.attributes["lk.agent.state"] ?? "agent is here");
 }
 
+// Config, verdicts and timers, as the worker has them: asked for while the call lasts.
+async function showLive(id) {
+  if (session?.session_id !== id || !room) return;
+  const answer = await fetch(`/api/sessions/${encodeURIComponent(id)}`);
+  if (answer.status === 200 && session?.session_id === id) {
+    const live = await answer.json();
+    $("timers").replaceChildren(...live.timers.map((timer) => row("li", `${timer.name}: ${Math.round(timer.seconds)} s${timer.after ? ` after ${timer.after}` : ""}`)));
+    $("verdicts").replaceChildren(...live.verdicts.map((one) => row("li", verdict(one))));
+    $("values").replaceChildren(
+      ...live.values.flatMap(([path, value, origin]) => {
+        const shown = row("dd", value);
+        shown.title = origin;
+        shown.append(row("small", origin));
+        return [row("dt", path), shown];
+      }),
+    );
+  }
+  if (room.state !== "disconnected") setTimeout(showLive, 1000, id);
+}
+
 // --- small things on the page
+
+function row(kind, text) {
+  const element = document.createElement(kind);
+  element.textContent = text;
+  return element;
+}
 
 function status(text) {
   $("status").textContent = text;
@@ -226,7 +253,7 @@ function inCall(yes) {
 function clear() {
   problem("");
   bubbles.clear();
-  for (const id of ["words", "events", "attributes"]) $(id).replaceChildren();
+  for (const id of ["words", "events", "attributes", "timers", "verdicts", "values"]) $(id).replaceChildren();
   $("after").hidden = true;
 }
 

@@ -1,0 +1,84 @@
+"""Follows every session that runs, and tells of it as it happens."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from agent import stores
+from agent.dev import telling
+from agent.dev.live import look
+from agent.running import live_sessions
+from agent.settings import Settings
+from agent.transcripts.entries import Entry, from_json
+from agent.transcripts.stream import FIELD, stream_key
+from config_store.state import SessionState, state_key
+
+LOOK_SECONDS = 0.5
+"""Time in seconds between two looks for new sessions, and longest wait for news of one."""
+
+logger = logging.getLogger(__name__)
+
+
+async def watch(settings: Settings, say: Callable[[str, str], None]) -> None:
+    """
+    Tell of all sessions until cancelled.
+
+    Args:
+        settings: With Redis.
+        say: Gets the session's id and one line.
+    """
+    following: dict[str, asyncio.Task[None]] = {}
+    async with asyncio.TaskGroup() as tasks:
+        while True:
+            with contextlib.suppress(RedisError, OSError):
+                for session in await live_sessions(settings):
+                    session_id = session["session_id"]
+                    if session_id and session_id not in following:
+                        following[session_id] = tasks.create_task(_follow(settings, session_id, say))
+            await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _follow(settings: Settings, session_id: str, say: Callable[[str, str], None]) -> None:
+    assert settings.redis_url is not None
+    client = stores.open_stream_reader(settings.redis_url.get_secret_value(), 3.0)
+    known: str | None = None
+    try:
+        async for entry in _entries(client, session_id):
+            if entry.get("type") in ("start", "revision", "live") and (
+                live := await look(client, session_id)
+            ):
+                if live.digest != known:
+                    known = live.digest
+                    for line in telling.beginning(live):
+                        say(session_id, line)
+                for line in telling.timers(live):
+                    say(session_id, line)
+            if line := telling.line_of(entry):
+                say(session_id, line)
+    except (RedisError, OSError, ValueError, KeyError) as exc:  # the last two: of another release
+        logger.warning("a session is no longer followed: %s", type(exc).__name__)
+    finally:
+        await client.aclose()
+
+
+async def _entries(client: Any, session_id: str) -> AsyncIterator[Entry]:
+    """The session's journal as it grows, to its end, also when the journal was put away before we saw it."""
+    key, last = stream_key(session_id), "0"
+    while True:
+        answer = await client.xread({key: last}, block=int(LOOK_SECONDS * 1000))
+        for _, messages in answer or ():
+            for identity, fields in messages:
+                last = stores.text(identity)
+                entry = from_json(fields[FIELD])
+                if entry is not None:
+                    yield entry
+                    if entry.get("type") == "end":
+                        return
+        state = await SessionState(client, state_key(session_id, "")).read()
+        if not answer and state.get("phase") in (None, "ended", "over"):
+            yield {"type": "end", "reason": state.get("end_reason", "over")}
+            return
