@@ -6,6 +6,7 @@ import time
 
 import redis
 
+from agent.occupancy import Occupancy
 from config_store.redis_client import open_sync
 from config_store.state import HEARTBEAT_SECONDS, WORKERS_KEY, heartbeat_key
 
@@ -16,7 +17,11 @@ logger = logging.getLogger(__name__)
 
 
 class Heartbeat:
-    """Beats from `start` to `stop`; a Redis that is away is tried again at the next beat."""
+    """
+    Beats from `start` to `stop`; a Redis that is away is tried again at the next beat.
+
+    A beat says how full the worker is: `{"name", "sessions", "cap"}`, for those whose call nobody takes.
+    """
 
     def __init__(self, url: str, worker: str) -> None:
         self._client = open_sync(url, 1.0)
@@ -24,6 +29,8 @@ class Heartbeat:
         self._key = heartbeat_key(worker)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self.occupancy = Occupancy("", 0, 0)
+        """What the next beat says."""
         self.is_beating = False
         """Whether the last beat arrived."""
         self.beating_since = 0.0
@@ -53,7 +60,7 @@ class Heartbeat:
         try:
             if not self.is_beating:
                 self._client.sadd(WORKERS_KEY, self._worker)
-            self._client.set(self._key, "1", px=int(HEARTBEAT_SECONDS * 1000))
+            self._client.set(self._key, self.occupancy.to_json(), px=int(HEARTBEAT_SECONDS * 1000))
         except (redis.RedisError, OSError) as exc:
             if self.is_beating:
                 logger.warning("Redis takes no heartbeat: %s", type(exc).__name__)

@@ -8,6 +8,7 @@ scrape reaches no process but the parent. What is counted of a call is therefore
 """
 
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any, Final
@@ -15,7 +16,7 @@ from typing import Any, Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from agent.ending import REASONS
-from agent.transcripts.entries import Entry
+from agent.transcripts.entries import Entry, seconds_of
 
 FIGURE: Final = "figure"
 """The type of a journal entry that holds one figure: `name` and `seconds`."""
@@ -50,6 +51,13 @@ LOST = Counter("agent_journal_lost_entries_total", "Journal entries that could n
 STORE_ERRORS = Counter("agent_store_errors_total", "Failures of the stores, seen by the parent", ["store"])
 RECORDS = Counter("agent_records_total", "Runs that made or completed a record", ["action"])
 WAITING = Gauge("agent_records_waiting", "Sessions that are over and have no record yet")
+OLDEST = Gauge("agent_records_waiting_seconds", "For how long the first of them has been waiting")
+LAG = Histogram(
+    "agent_journal_lag_seconds",
+    "From the end in a session's journal to its record",
+    buckets=(0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0),
+)
+SWEEPS = Counter("agent_sweeps_total", "Searches for sessions whose record is missing")
 BUNDLES = Gauge("agent_bundles", "Bundles of this worker", ["state"])
 COMPILED_AGE = Gauge("agent_bundles_compiled_age_seconds", "Time since the bundles were last compiled")
 
@@ -66,6 +74,7 @@ def follow(
     running: Callable[[], int],
     starting: Callable[[], int],
     waiting: Callable[[], int],
+    oldest: Callable[[], float],
     usable: Callable[[], int],
     quarantined: Callable[[], int],
     compiled_age: Callable[[], float],
@@ -76,6 +85,7 @@ def follow(
     SESSIONS.labels("running").set_function(running)
     SESSIONS.labels("starting").set_function(starting)
     WAITING.set_function(waiting)
+    OLDEST.set_function(oldest)
     BUNDLES.labels("usable").set_function(usable)
     BUNDLES.labels("quarantined").set_function(quarantined)
     COMPILED_AGE.set_function(compiled_age)
@@ -127,6 +137,9 @@ def _count_entry(entry: Entry) -> None:
             PROVIDER_ERRORS.labels(source if source in _SOURCES else "other").inc()
         case "lost":
             LOST.inc(entry.get("count") or 0)
+        case "end":
+            if (ended := seconds_of(entry.get("at"))) is not None:
+                LAG.observe(max(0.0, time.time() - ended))
 
 
 def _remember(key: tuple[str, Any, Any]) -> None:

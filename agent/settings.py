@@ -55,6 +55,8 @@ class Settings(BaseSettings):
     """Key of the provider openai."""
     eleven_api_key: SecretStr | None = Field(None, validation_alias=_named("ELEVEN_API_KEY"))
     """Key of the provider elevenlabs."""
+    otlp_endpoint: str | None = Field(None, validation_alias=_named("OTEL_EXPORTER_OTLP_ENDPOINT"))
+    """Address of an OpenTelemetry collector (OTLP over HTTP) for one trace per session; unset: no traces."""
 
     name: str = "agent"
     """The agent name that dispatches ask for; empty: automatic dispatch, every new room gets the agent."""
@@ -72,6 +74,8 @@ class Settings(BaseSettings):
     """Most sessions at once on this worker; unset: 6 per core, from the benchmark of calls on 2 cores."""
     drain_seconds: float = Field(60.0, ge=0)
     """Longest time in seconds that sessions may go on after SIGTERM before they get their goodbye."""
+    job_memory_mb: int = Field(1024, ge=0)
+    """Memory in MB above which a session's process is ended and its session taken up anew; 0: no limit."""
     livekit_retries: int = Field(16, ge=0)
     """Attempts to reach LiveKit once its connection is lost, 0 to 10 s apart, before the worker gives up."""
     store_budget_seconds: float = Field(1.0, gt=0, le=30)
@@ -98,7 +102,8 @@ class Settings(BaseSettings):
 
     @field_validator(
         "livekit_url", "livekit_api_key", "livekit_api_secret", "redis_url", "database_url",
-        "openai_api_key", "eleven_api_key", "default_bundle", "max_sessions", "log_format", "worker_id",
+        "openai_api_key", "eleven_api_key", "otlp_endpoint", "default_bundle", "max_sessions", "log_format",
+        "worker_id",
         mode="before",
     )  # fmt: skip
     @classmethod

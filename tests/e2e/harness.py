@@ -153,7 +153,7 @@ class RunningWorker:
 
     async def session(self, session_id: str, **wanted: Any) -> Started:
         """Start a session as `agent session start` does."""
-        return await start_session(self.settings, Wanted(session_id=session_id, bundle="talk", **wanted))
+        return await start_session(self.settings, Wanted(session_id=session_id, **{"bundle": "talk", **wanted}))
 
     def caller(self, started: Started, **options: Any) -> Caller:
         """The user of a session."""
