@@ -40,6 +40,12 @@ class NoRoom:
     def on(self, *_: Any) -> None:
         """Nothing ever happens here."""
 
+    def off(self, *_: Any) -> None:
+        """As above."""
+
+    def register_text_stream_handler(self, *_: Any) -> None:
+        """Nobody writes."""
+
     def isconnected(self) -> bool:
         """Never."""
         return False
