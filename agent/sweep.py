@@ -14,19 +14,13 @@ from agent.settings import Settings
 from agent.transcripts.database import DatabaseTroubleError
 from agent.transcripts.entries import Entry
 from agent.transcripts.erased import is_erased
-from agent.transcripts.finalize import RecordNotMadeError, finalize
+from agent.transcripts.finalize import MOST_FAILURES, RecordNotMadeError, finalize
 from agent.transcripts.journal import read_journals
 from agent.transcripts.orphans import orphans
 from agent.transcripts.retention import expire
 from agent.transcripts.shipping import read_stream
 from config_store.overrides import override_key
 from config_store.redis_client import open_sync
-
-MOST_FAILURES = 3
-"""
-Records in a row that cannot be made until a sweep leaves the rest to the next one: each may have waited
-seconds for a lock. Those that failed before come last, so that none stands in the way of the others.
-"""
 
 logger = logging.getLogger(__name__)
 
@@ -88,9 +82,11 @@ class Records:
         self._redis.close()
 
     def _sweep(self, busy: frozenset[str]) -> None:
+        metrics.SWEEPS.inc()
         try:
             found = [each for each in orphans(self._settings.journals, self._redis) if each not in busy]
             failures = 0
+            # Those that failed before come last, so that none stands in the way of the others.
             tried = {each: place for place, each in enumerate(self._waiting, 1)}
             for session_id in sorted(found, key=lambda each: tried.get(each, 0)):
                 failures = 0 if self._make(session_id) else failures + 1

@@ -1,12 +1,15 @@
 """
 Records of calls whose process was killed: is everything there, exactly once, and how soon.
 
-    python -m benchmarks.records [--jobs 1000] [--at-once 4] [--times 10] [--restarts 2] [--json FILE]
+    python -m benchmarks.records [--jobs 1000] [--at-once 4] [--times 10] [--json FILE [--more]]
 
 Real workers and real job processes (`agent start`) on LiveKit and Valkey of this machine. A user writes to
 the agent as fast as it answers; at a random moment, from before the user came until two seconds later, the
 job gets SIGKILL, and its bundle says `on_crash: end`. A witness in the jobs (benchmarks/witness.py) notes
 each entry that was acknowledged; each must be in the record, and there must be one record per session.
+
+A thousand kills take a while: `--json FILE --more` adds the kills of this go to those in the file and prints
+the sum over all goes.
 """
 
 import argparse
@@ -172,10 +175,29 @@ async def kills(stage: Stage, jobs: int, at_once: int) -> dict[str, Any]:
     desk.engine.dispose()
     desk.worker.stop()
     return {
-        "jobs": len(took), "not_started": refused, "acknowledged": held, "missing": missing,
-        "records": records, "reasons": dict(reasons),
-        "death_to_record": took, "load": os.getloadavg()[0],
+        "goes": 1, "asked": jobs, "jobs": len(took), "not_started": refused, "acknowledged": held,
+        "missing": missing, "records": records, "reasons": dict(reasons), "death_to_record": took,
     }  # fmt: skip
+
+
+def added(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """The kills of two goes as those of one."""
+    reasons = Counter(one["reasons"]) + Counter(other["reasons"])
+    return {name: one[name] + other[name] for name in one if name != "reasons"} | {"reasons": dict(reasons)}
+
+
+def report(found: dict[str, Any]) -> bool:
+    """Print what the kills left; whether nothing is missing and each session has exactly one record."""
+    goes = "" if found["goes"] == 1 else f" in {found['goes']} goes"
+    print(
+        f"{found['jobs']} SIGKILLs of real jobs{goes}: of {found['acknowledged']} acknowledged entries "
+        f"{found['missing']} are missing (limit 0)"
+    )
+    print(f"  records {found['records']} (limit: exactly {found['asked']}), ended as {found['reasons']}")
+    for line in found["not_started"]:
+        print(f"  not started: {line}")
+    _print("death to record, several calls at once", found["death_to_record"])
+    return bool(found["missing"] == 0 and found["records"] == found["jobs"] == found["asked"])
 
 
 async def ends(stage: Stage, times: int) -> dict[str, list[float]]:
@@ -256,21 +278,19 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=10, help="ends of each kind to measure")
     parser.add_argument("--restarts", type=int, default=2, help="deaths of whole workers to measure")
     parser.add_argument("--json", type=Path, help="also write the results to this file")
+    parser.add_argument("--more", action="store_true", help="add the kills to those in the file of --json")
     asked = parser.parse_args()
+    if asked.more and asked.json is None:
+        parser.error("--more goes with --json")
     results: dict[str, Any] = {}
     good = True
     with Stage() as stage:
         if asked.jobs:
-            found = results["kills"] = asyncio.run(kills(stage, asked.jobs, asked.at_once))
-            good = found["missing"] == 0 and found["records"] == found["jobs"] == asked.jobs
-            print(
-                f"{found['jobs']} SIGKILLs of real jobs: of {found['acknowledged']} acknowledged entries "
-                f"{found['missing']} are missing (limit 0)"
-            )
-            print(f"  records {found['records']} (limit: exactly {asked.jobs}), ended as {found['reasons']}")
-            for line in found["not_started"]:
-                print(f"  not started: {line}")
-            _print("death to record, several calls at once", found["death_to_record"])
+            found = asyncio.run(kills(stage, asked.jobs, asked.at_once))
+            if asked.more and asked.json.exists():
+                found = added(json.loads(asked.json.read_text())["kills"], found)
+            results["kills"] = found
+            good = report(found)
         times = results["times"] = {}
         if asked.times:
             times |= asyncio.run(ends(stage, asked.times))

@@ -1,47 +1,22 @@
-"""`agent transcripts search · export · stats · rename`."""
+"""`agent transcripts list · show · search · stats · rename`."""
 
+import dataclasses
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any, TextIO, cast
+from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
-from sqlalchemy import Engine
 
-from agent.cli.output import FAILED, fail, print_json
-from agent.cli.record_options import (
-    AgentName,
-    Bundle,
-    Json,
-    Organization,
-    Reason,
-    SessionId,
-    Silent,
-    Since,
-    Until,
-    User,
-)
+from agent.cli.output import fail, print_json
+from agent.cli.record_options import Chosen, Json, Organization, SessionId, User, choosing
 from agent.cli.records import local_time, owner_of, records
 from agent.settings import load as load_settings
-from agent.transcripts.export import Format, as_webvtt, export
-from agent.transcripts.history import Filters, Owner, count_transcripts, every_transcript, load
-from agent.transcripts.history import rename as rename_session
-from agent.transcripts.paths import session_folder
+from agent.transcripts import history
+from agent.transcripts.export import as_text
 from agent.transcripts.search import Hit
 from agent.transcripts.search import search as search_records
 from agent.transcripts.stats import statistics
-
-
-class Form(StrEnum):
-    """What a record can be exported as."""
-
-    json = "json"
-    text = "text"
-    csv = "csv"
-    vtt = "vtt"
 
 
 class By(StrEnum):
@@ -52,26 +27,54 @@ class By(StrEnum):
     reason = "reason"
 
 
+@choosing
+def list_(
+    chosen: Chosen,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Most rows.")] = 50,
+    after: Annotated[
+        str | None, typer.Option(help="The page after this one; the list before says it.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """List past sessions, newest first. Live sessions are not among them."""
+    with records(load_settings()) as engine:
+        page = history.list_transcripts(engine, chosen.owner, chosen.filters, limit=limit, after=after)
+    if json:
+        print_json(list(page.transcripts))
+        if page.next is not None:
+            typer.echo(f"next page: --after {page.next}", err=True)
+        return
+    _print_table(page.transcripts)
+    if page.next is not None:
+        typer.echo(f"more: --after {page.next}")
+
+
+def show(
+    session_id: SessionId, user: User = None, organization: Organization = None, json: Json = False
+) -> None:
+    """Show one record; with --json as transcript/v1."""
+    with records(load_settings()) as engine:
+        transcript = history.load(engine, session_id, owner_of(organization, user))
+    if transcript is None:
+        unknown(session_id)
+    if json:
+        print_json(transcript)
+        return
+    for line in as_text(transcript):
+        typer.echo(line)
+
+
+@choosing
 def search(
     query: Annotated[list[str], typer.Argument(help='Words; "words together"; begins of words: inter*')],
-    user: User = None,
-    organization: Organization = None,
-    bundle: Bundle = None,
-    reason: Reason = None,
-    agent: AgentName = None,
-    since: Since = None,
-    until: Until = None,
+    chosen: Chosen,
     limit: Annotated[int, typer.Option(min=1, max=200, help="Most hits.")] = 20,
     json: Json = False,
 ) -> None:
     """Search what was said, in any script; best hits first, the found words marked."""
     asked = " ".join(f'"{part}"' if " " in part and '"' not in part else part for part in query)
-    filters = Filters(bundle, reason, agent, since, until, silent=True)
     with records(load_settings()) as engine:
-        try:
-            hits = search_records(engine, owner_of(organization, user), asked, filters, limit=limit)
-        except ValueError as exc:
-            fail(str(exc), code="usage")
+        hits = search_records(engine, chosen.owner, asked, chosen.filters, limit=limit)
     if json:
         print_json([_hit(hit) for hit in hits])
         return
@@ -83,59 +86,15 @@ def search(
         typer.echo("nothing found")
 
 
-def export_(
-    session_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="These sessions.")
-    ] = None,
-    form: Annotated[Form, typer.Option("--format", "-f", help="As what.")] = Form.json,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A file; for vtt of many sessions a folder.")
-    ] = None,
-    user: User = None,
-    organization: Organization = None,
-    bundle: Bundle = None,
-    reason: Reason = None,
-    agent: AgentName = None,
-    since: Since = None,
-    until: Until = None,
-    silent: Silent = None,
-) -> None:
-    """Export records, those with these ids or all that the filters leave, one at a time from the database."""
-    filters = Filters(bundle, reason, agent, since, until, silent)
-    owner = owner_of(organization, user)
-    with records(load_settings()) as engine:
-        try:
-            total = len(session_ids) if session_ids else count_transcripts(engine, owner, filters)
-            ids = session_ids or (row["session_id"] for row in every_transcript(engine, owner, filters))
-            chosen = _with_progress(_loaded(engine, ids, owner), total, output)
-            if form is Form.vtt:
-                _export_webvtt(chosen, output, is_one=bool(session_ids) and total == 1)
-            else:
-                _write(output, export(chosen, cast("Format", form.value)))
-        except ValueError as exc:
-            fail(str(exc), code="usage")
-        except OSError as exc:
-            fail(f"{output or 'output'}: {exc.strerror or exc}", code="output", exit=FAILED)
-
-
+@choosing
 def stats(
+    chosen: Chosen,
     by: Annotated[By, typer.Option(help="Grouped by what.")] = By.day,
-    user: User = None,
-    organization: Organization = None,
-    bundle: Bundle = None,
-    reason: Reason = None,
-    agent: AgentName = None,
-    since: Since = None,
-    until: Until = None,
     json: Json = False,
 ) -> None:
     """Count sessions, their duration, turns, tokens and characters, per day, bundle or end reason."""
-    filters = Filters(bundle, reason, agent, since, until, silent=True)
     with records(load_settings()) as engine:
-        try:
-            rows = statistics(engine, owner_of(organization, user), filters, by=by.value)
-        except ValueError as exc:
-            fail(str(exc), code="usage")
+        rows = statistics(engine, chosen.owner, chosen.filters, by=by.value)
     if json:
         print_json(rows)
         return
@@ -155,67 +114,41 @@ def rename(
 ) -> None:
     """Give a session a title."""
     with records(load_settings()) as engine:
-        if not rename_session(engine, session_id, owner_of(organization, user), title.strip() or None):
-            fail(f"no record of session {session_id!r}", "unknown_session")
+        if not history.rename(engine, session_id, owner_of(organization, user), title.strip() or None):
+            unknown(session_id)
 
 
-def _loaded(engine: Engine, session_ids: Iterable[str], owner: Owner) -> Iterator[dict[str, Any]]:
-    for session_id in session_ids:
-        transcript = load(engine, session_id, owner)
-        if transcript is None:
-            raise ValueError(f"no record of session {session_id!r}; `agent transcripts list` shows them")
-        yield transcript
+def unknown(session_id: str) -> NoReturn:
+    """End the command: there is no such record, or none that its owner may see."""
+    fail(
+        f"no record of session {session_id!r}; `agent transcripts list` shows which there are",
+        "unknown_session",
+    )
 
 
-def _with_progress(
-    transcripts: Iterator[dict[str, Any]], total: int, output: Path | None
-) -> Iterator[dict[str, Any]]:
-    """The same, with a progress bar on stderr when a person watches and the export goes elsewhere."""
-    console = Console(stderr=True)
-    if total < 2 or not console.is_terminal or (output is None and sys.stdout.isatty()):
-        yield from transcripts
+def _print_table(rows: Iterable[dict[str, Any]]) -> None:
+    lines = [("started", "session", "bundle", "user", "reason", "seconds", "items", "title")]
+    for row in rows:
+        lines.append(
+            (
+                local_time(row["started_at"]),
+                row["session_id"],
+                row["bundle"] or "-",
+                row["user_id"] or "-",
+                row["end_reason"],
+                f"{row['duration_seconds']:.1f}",
+                str(row["items"]),
+                row["title"] or "",
+            )
+        )
+    if len(lines) == 1:
+        typer.echo("no records")
         return
-    with Progress(console=console, transient=True) as progress:
-        yield from progress.track(transcripts, total=total, description="exporting")
-
-
-def _export_webvtt(transcripts: Iterator[dict[str, Any]], output: Path | None, *, is_one: bool) -> None:
-    if is_one:
-        for transcript in transcripts:
-            _write(output, as_webvtt(transcript))
-        return
-    if output is None:
-        raise ValueError("WebVTT holds one session per file: name one ID, or a folder with --output")
-    output.mkdir(parents=True, exist_ok=True)
-    for transcript in transcripts:
-        name = session_folder(output, transcript["session_id"]).name
-        _write(output / f"{name}.vtt", as_webvtt(transcript))
-
-
-def _write(output: Path | None, pieces: Iterable[str]) -> None:
-    if output is None:
-        _pour(sys.stdout, pieces)
-    else:
-        with output.open("w", encoding="utf-8", newline="") as file:
-            _pour(file, pieces)
-
-
-def _pour(file: TextIO, pieces: Iterable[str]) -> None:
-    for piece in pieces:
-        file.write(piece)
-    file.flush()
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
 
 
 def _hit(hit: Hit) -> dict[str, Any]:
-    return {
-        "session_id": hit.session_id,
-        "started_at": hit.started_at,
-        "user_id": hit.user_id,
-        "bundle": hit.bundle,
-        "title": hit.title,
-        "seq": hit.seq,
-        "role": hit.role,
-        "text": hit.text,
-        "marks": [list(mark) for mark in hit.marks],
-        "score": hit.score,
-    }
+    return {**dataclasses.asdict(hit), "marks": [list(mark) for mark in hit.marks]}

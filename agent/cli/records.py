@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 from agent.cli.output import FAILED, fail
 from agent.settings import Settings
 from agent.transcripts.database import DatabaseTroubleError, open_engine
+from agent.transcripts.filters import EVERYONE, Owner, WrongQuestionError
 from agent.transcripts.finalize import RecordNotMadeError
-from agent.transcripts.history import EVERYONE, Owner
 from agent.transcripts.migrations import check_engine, upgrade_engine
 from config_store.redis_client import open_sync
 from config_store.redis_url import RedisUrlError
@@ -22,7 +22,7 @@ def records(settings: Settings) -> Iterator[Engine]:
     """
     The database, at the schema that this version needs; the embedded one is upgraded on the way.
 
-    Trouble with it, here or inside the block, ends the command with one line.
+    Trouble with it, here or inside the block, ends the command with one line; so does a wrong question.
     """
     try:
         engine = open_engine(settings.database())
@@ -36,6 +36,8 @@ def records(settings: Settings) -> Iterator[Engine]:
             engine.dispose()
     except (DatabaseTroubleError, RecordNotMadeError) as exc:
         fail(str(exc), code="database", exit=FAILED)
+    except WrongQuestionError as exc:
+        fail(str(exc), code="usage")
 
 
 @contextmanager

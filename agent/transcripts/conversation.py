@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agent.transcripts.entries import Entry
+from agent.transcripts.entries import Entry, union
 from agent.transcripts.fold import end_of_kept
 from agent.transcripts.items import items_of
 from agent.transcripts.runs import runs_of, surviving
@@ -34,7 +34,7 @@ class Conversation:
 
 def conversation(entries: Iterable[Mapping[str, Any]]) -> Conversation:
     """Where the session stands according to its entries, in any order; pure and total like `fold`."""
-    runs = runs_of(entries)
+    runs = runs_of(union(entries))
     kept = surviving(runs)
     items = items_of(kept, open_answers_are_cut=False)
     done = {str(entry.get("call_id")) for entry in kept if entry["type"] == "tool_result"}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 BUSY_SECONDS = 5.0
 """How long a statement waits for another writer of an SQLite file."""
 
+_NO_COLUMN = re.compile(r"no such column|has no column named")
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
@@ -69,6 +71,8 @@ def trouble(exc: BaseException) -> DatabaseTroubleError:
     text = " ".join(str(cause).split()) or type(cause).__name__
     if "no such table" in text or "UndefinedTable" in type(cause).__name__:
         text = "it has no tables yet; run `agent db upgrade`"
+    elif "UndefinedColumn" in type(cause).__name__ or _NO_COLUMN.search(text):
+        text = "its schema is not the one that this version knows; `agent db check` says which to update"
     elif not isinstance(cause, sqlite3.Error):
         text = f"{type(cause).__name__}: {text[:200]}"
     return DatabaseTroubleError(f"database: {text}")

@@ -19,7 +19,7 @@ from agent.transcripts.append_file import is_being_written
 from agent.transcripts.database import trouble, writing
 from agent.transcripts.entries import Entry
 from agent.transcripts.erased import mark_session, mark_user
-from agent.transcripts.history import Everyone, Owner
+from agent.transcripts.filters import Everyone, Owner
 from agent.transcripts.paths import journal_files, session_folder
 from agent.transcripts.reading import read_journals, sessions_on_disk
 from agent.transcripts.recorded import remove_record

@@ -16,6 +16,10 @@ class Everyone:
 EVERYONE = Everyone()
 
 
+class WrongQuestionError(ValueError):
+    """A read asks for what cannot be: a time, a page or a query that is none; one line."""
+
+
 @dataclass(frozen=True)
 class Owner:
     """Whose records a read may see."""
@@ -54,7 +58,7 @@ class Filters:
     """True: also sessions in which the user said nothing. None: those too, unless the owner is one user."""
 
     def apply(self, query: Select[Any], owner: Owner) -> Select[Any]:
-        """The query, narrowed; raises ValueError for a time that is none."""
+        """The query, narrowed; raises WrongQuestionError for a time that is none."""
         query = query.where(owner.condition())
         columns = transcripts.c
         if self.bundle is not None:
@@ -76,5 +80,5 @@ class Filters:
 def _time(value: str) -> str:
     time = iso(value)
     if time is None:
-        raise ValueError(f"{value!r} is no time; write it like 2026-01-31 or 2026-01-31T09:00:00Z")
+        raise WrongQuestionError(f"{value!r} is no time; write it like 2026-01-31 or 2026-01-31T09:00:00Z")
     return time

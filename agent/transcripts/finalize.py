@@ -6,9 +6,10 @@ lock, adds what it found to the entries that the record was made from before, an
 all of them anew. So nothing ever shrinks, and a second run changes nothing.
 """
 
+import gc
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,9 +20,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from agent.transcripts.append_file import is_being_written
 from agent.transcripts.database import DatabaseTroubleError, trouble, writing
-from agent.transcripts.entries import Entry, union
+from agent.transcripts.entries import Entry, EntryId, union
 from agent.transcripts.erased import is_erased
-from agent.transcripts.fold import fold
+from agent.transcripts.fold import fold_union
 from agent.transcripts.paths import session_folder
 from agent.transcripts.reading import JournalRead, read_session
 from agent.transcripts.recorded import read_entries, write_record
@@ -29,6 +30,12 @@ from agent.transcripts.stream import delete_stream, read_whole_stream
 
 LOCK_SECONDS = 10.0
 """How long a statement on PostgreSQL waits for somebody's lock, such as a migration's."""
+
+MOST_FAILURES = 3
+"""
+Records that cannot be made until a run over many leaves the rest to the next one: each may have waited
+seconds for a lock.
+"""
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +94,8 @@ def finalize(
     streamed, last = _from_stream(redis, session_id)
     found = union([*(entry for file in files for entry in file.entries), *streamed])
     try:
-        outcome = _record(session_id, list(found.values()), engine, also)
+        with _uncollected():
+            outcome = _record(session_id, found, engine, also)
     except SQLAlchemyError as exc:
         raise RecordNotMadeError(f"session {session_id!r}: {trouble(exc)}; journal kept") from exc
     except DatabaseTroubleError as exc:
@@ -106,7 +114,22 @@ def finalize(
     )
 
 
-def _record(session_id: str, found: list[Entry], engine: Engine, also: AlsoWrite | None) -> Outcome:
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Thousands of entries come and go, none of them in a cycle: walking all of the heap is for nothing."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _record(
+    session_id: str, found: Mapping[EntryId, Entry], engine: Engine, also: AlsoWrite | None
+) -> Outcome:
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":
             # There may be no row to lock yet. SQLite needs nothing: one writer has the whole file.
@@ -114,17 +137,17 @@ def _record(session_id: str, found: list[Entry], engine: Engine, also: AlsoWrite
             connection.execute(
                 text("SELECT pg_advisory_xact_lock(hashtextextended(:id, 7))"), {"id": session_id}
             )
-        if is_erased(connection, session_id, found):
+        if is_erased(connection, session_id, found.values()):
             return Outcome(session_id, "erased")
         recorded = read_entries(connection, session_id)
-        everything = list(union([*recorded, *found]).values()) if recorded else found
+        everything = union([*recorded, *found.values()]) if recorded else found
         if not everything:
             return Outcome(session_id, "nothing")
         if recorded is not None and len(everything) <= len(recorded):
             return Outcome(session_id, "unchanged", len(recorded))
-        transcript = fold(everything)
+        transcript = fold_union(everything)
         transcript["session_id"] = session_id
-        write_record(connection, transcript, everything, replaces=recorded is not None)
+        write_record(connection, transcript, list(everything.values()), replaces=recorded is not None)
         if also is not None:
             also(connection, transcript)
         return Outcome(

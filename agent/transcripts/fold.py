@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from agent.transcripts.entries import Entry, iso, plain, seconds_of
+from agent.transcripts.entries import Entry, EntryId, iso, plain, seconds_of, union
 from agent.transcripts.items import items_of
 from agent.transcripts.runs import Run, runs_of, surviving
 
@@ -38,6 +38,11 @@ def fold(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         `duration_seconds` counts from `live_at` to `ended_at` and is 0.0 when nobody was there.
         `end_reason` is `crashed` when nothing after the last start says why it ended.
     """
+    return fold_union(union(entries))
+
+
+def fold_union(entries: Mapping[EntryId, Entry]) -> dict[str, Any]:
+    """`fold` of entries that are a `union` already."""
     runs = runs_of(entries)
     kept = surviving(runs)
     about = _about(runs)
@@ -80,7 +85,7 @@ def fold(entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def end_of(entries: Iterable[Mapping[str, Any]]) -> Entry | None:
     """The entry that ended the session; None while it lives, and when it crashed or went on after an end."""
-    runs = runs_of(entries)
+    runs = runs_of(union(entries))
     return end_of_kept(runs, surviving(runs))
 
 

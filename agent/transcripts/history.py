@@ -10,7 +10,7 @@ from sqlalchemy import Engine, func, select, tuple_, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.transcripts.database import trouble, writing
-from agent.transcripts.filters import EVERYONE, OPERATOR, Everyone, Filters, Owner
+from agent.transcripts.filters import EVERYONE, OPERATOR, Everyone, Filters, Owner, WrongQuestionError
 from agent.transcripts.tables import agents, items, transcripts
 
 __all__ = [
@@ -57,7 +57,7 @@ def list_transcripts(
         after: `next` of the page before; None: from the newest.
 
     Raises:
-        ValueError: `after` or a time in the filters is none; one line.
+        WrongQuestionError: `after` or a time in the filters is none; one line.
         DatabaseTroubleError: The database does not answer.
     """
     by_agent = filters is not None and filters.agent is not None
@@ -193,4 +193,6 @@ def _place(after: str) -> tuple[str, str]:
         started_at, session_id = json.loads(text)
         return str(started_at), str(session_id)
     except (ValueError, TypeError):
-        raise ValueError("after: not the `next` of a page; leave it out to begin with the newest") from None
+        raise WrongQuestionError(
+            "after: not the `next` of a page; leave it out to begin with the newest"
+        ) from None

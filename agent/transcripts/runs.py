@@ -1,10 +1,10 @@
 """The journals of a session side by side: which started when, and what a replaced one wrote too late."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agent.transcripts.entries import Entry, iso, union
+from agent.transcripts.entries import Entry, EntryId, iso
 
 
 @dataclass
@@ -22,10 +22,10 @@ class Run:
     """Entries that it gave a number and that are not here."""
 
 
-def runs_of(entries: Iterable[Mapping[str, Any]]) -> list[Run]:
-    """The journals that the entries come from, in the order in which they started."""
+def runs_of(entries: Mapping[EntryId, Entry]) -> list[Run]:
+    """The journals that the entries (a `union`) come from, in the order in which they started."""
     runs: dict[tuple[int, str], Run] = {}
-    for (attempt, writer, _), entry in union(entries).items():
+    for (attempt, writer, _), entry in entries.items():
         if (run := runs.get((attempt, writer))) is None:
             run = runs[attempt, writer] = Run(attempt, writer)
         run.entries.append({**entry, "w": writer})

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.transcripts.database import trouble
-from agent.transcripts.history import Everyone, Filters, Owner
+from agent.transcripts.filters import Everyone, Filters, Owner, WrongQuestionError
 from agent.transcripts.matching import Term, newest_matches
 from agent.transcripts.words import folded_words, owner_word_of, words_in
 
@@ -75,12 +75,12 @@ def search(
         limit: Most hits, 1 to 200.
 
     Raises:
-        ValueError: There is no word in the query, or a time in the filters is none; one line.
+        WrongQuestionError: There is no word in the query, or a time in the filters is none; one line.
         DatabaseTroubleError: The database does not answer.
     """
     terms = terms_of(query)
     if not terms:
-        raise ValueError("nothing to search for: write at least one word")
+        raise WrongQuestionError("nothing to search for: write at least one word")
     organization = owner.organization
     whose = owner_word_of(
         None if isinstance(organization, Everyone) else organization,

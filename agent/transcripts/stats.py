@@ -6,7 +6,7 @@ from sqlalchemy import ColumnElement, Engine, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.transcripts.database import trouble
-from agent.transcripts.history import Filters, Owner
+from agent.transcripts.filters import Filters, Owner
 from agent.transcripts.tables import transcripts
 
 Grouping = Literal["day", "bundle", "reason"]
@@ -23,7 +23,7 @@ def statistics(
         `characters` (as the models reported them).
 
     Raises:
-        ValueError: A time in the filters is none.
+        WrongQuestionError: A time in the filters is none.
         DatabaseTroubleError: The database does not answer.
     """
     columns = transcripts.c

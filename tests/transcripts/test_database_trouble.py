@@ -12,9 +12,9 @@ from sqlalchemy import Engine, event, text
 import agent.sweep
 from agent.services.valkey import EmbeddedValkey
 from agent.settings import Settings
-from agent.sweep import MOST_FAILURES, Records
+from agent.sweep import Records
 from agent.transcripts.database import open_engine
-from agent.transcripts.finalize import Outcome, RecordNotMadeError, finalize
+from agent.transcripts.finalize import MOST_FAILURES, Outcome, RecordNotMadeError, finalize
 from agent.transcripts.history import OPERATOR, list_transcripts, load
 from agent.transcripts.migrations import upgrade
 from tests.transcripts.conftest import talk
