@@ -372,7 +372,7 @@ def _secrets(settings: Settings, keys: Mapping[str, str], resolved: Resolved | N
     for url in (settings.redis_url, settings.database_url):
         password = urlsplit(url.get_secret_value()).password if url is not None else None
         values |= {password, unquote(password)} if password else set()
-    named = _key_variables(json.loads(resolved.to_json())) if resolved is not None else set()
+    named = _key_variables(resolved.config.model_dump(mode="json")) if resolved is not None else set()
     values |= {value for name, value in keys.items() if name in named or _SECRET_NAME.search(name)}
     return [value for value in values if len(value) >= LEAST_SECRET]
 

@@ -19,6 +19,7 @@ from config_store.overrides import RedisOverrides, override_key, room_override_k
 from config_store.presets import PresetStore, SqlPresets
 from config_store.resolve import Call, ConfigRefused, Resolved, resolve_session
 from config_store.schema import SessionConfig
+from config_store.stored import StoredError
 from config_store.verdict import Verdict
 
 ROOM_MARGIN_SECONDS = 2.0
@@ -46,7 +47,10 @@ async def configure(attempt: Attempt, ctx: JobContext) -> None:
         raise Refused(attempt.refusal)
     stored = attempt.claimed.state.get("config")
     if stored:
-        await attempt.configured(Resolved.from_json(stored))
+        try:
+            await attempt.configured(Resolved.from_json(stored, attempt.keys))
+        except StoredError as exc:
+            raise Refused(f"the session cannot go on here: {exc}") from None
         return
     dispatch, settings = attempt.dispatch, attempt.settings
     compiled = CompiledBundles(settings.compiled)

@@ -17,13 +17,13 @@ from redis.exceptions import RedisError
 from agent import room
 from agent.ending import CRASHED
 from agent.people import agent_identity
-from agent.settings import Settings
+from agent.settings import Settings, environment
 from agent.sweep import Records
 from agent.transcripts.entries import Entry
 from agent.transcripts.fold import end_of
 from config_store.dispatch import Dispatch, DispatchError, parse_dispatch
-from config_store.resolve import Resolved
 from config_store.state import SessionState, mint_session_id, state_key
+from config_store.stored import Stored, StoredError
 
 MOST_RECOVERIES = 2
 """How often a session is brought back; a third crash ends it."""
@@ -199,15 +199,18 @@ def _dispatch_of(job: DeadJob) -> Dispatch:
         return Dispatch()
 
 
-def _config(found: dict[str, str]) -> Resolved | None:
-    return Resolved.from_json(found["config"]) if found.get("config") else None
+def _configured(found: dict[str, str], key: str, without: Any) -> Any:
+    """One value of the session's config; `without` when it has none, or one of another release."""
+    try:
+        stored = Stored.from_json(found["config"])
+    except (KeyError, StoredError):
+        return without
+    return stored.value(key, environment())
 
 
 def _may_resume(found: dict[str, str]) -> bool:
-    config = _config(found)
-    return config is None or config.config.on_crash == "resume"
+    return bool(_configured(found, "on_crash", "resume") == "resume")
 
 
 def _grace(found: dict[str, str]) -> float:
-    config = _config(found)
-    return config.config.rejoin_grace_seconds if config is not None else 0.0
+    return float(_configured(found, "rejoin_grace_seconds", 0.0))

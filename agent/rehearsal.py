@@ -118,7 +118,8 @@ async def _play(settings: Settings) -> None:
 async def _resolve(settings: Settings) -> Resolved:
     """A session of the first bundle that can be rehearsed, as it would be configured and stored."""
     compiled = CompiledBundles(settings.compiled)
-    catalog = registry.catalog(settings, process_settings.environment())
+    environ = process_settings.environment()
+    catalog = registry.catalog(settings, environ)
     for name in compiled.startable()[:MOST_TRIED]:
         try:
             resolved = await resolve_session(
@@ -136,7 +137,7 @@ async def _resolve(settings: Settings) -> Resolved:
             continue
         config = resolved.config
         if not any(config.models_for(agent).realtime for agent in (None, *config.agents)):
-            return Resolved.from_json(resolved.to_json())
+            return Resolved.from_json(resolved.to_json(), environ)
     raise NothingToRehearseError("no bundle can be rehearsed without variables or a speech-to-speech model")
 
 

@@ -134,7 +134,7 @@ def _with(amendment: Amendment, verdicts: Sequence[Verdict]) -> Amendment:
     if not verdicts:
         return amendment
     resolved = amendment.resolved
-    said = tuple(verdicts)
+    said = resolved.without_secrets(verdicts)
     return replace(
         amendment,
         resolved=replace(resolved, verdicts=with_verdicts(resolved.verdicts, said)),

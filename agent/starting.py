@@ -13,12 +13,12 @@ from redis.exceptions import RedisError
 
 from agent import room, stores
 from agent.ending import CONFIG_REFUSED
-from agent.settings import Settings
+from agent.settings import Settings, environment
 from config_store.compiled import CompiledBundles
 from config_store.overrides import RedisOverrides, override_key
 from config_store.personas import MODALITY_PARTS
-from config_store.resolved import Resolved
 from config_store.state import SessionState, state_key
+from config_store.stored import Stored
 
 DEPARTURE_MARGIN_SECONDS = 5
 """By how much the room outlives the rejoin grace."""
@@ -187,8 +187,12 @@ def publishable(modality: str) -> list[str]:
 
 
 def _token(key: str, secret: str, room_name: str, identity: str, found: dict[str, str]) -> str:
-    config = Resolved.from_json(found["config"]).config if found.get("config") else None
-    sources = publishable(config.modality_profile) if config else publishable("audio_camera_screenshare")
+    stored = found.get("config")
+    # not configured yet: whatever any profile takes
+    modality = "audio_camera_screenshare"
+    if stored:
+        modality = Stored.from_json(stored).value("modality_profile", environment())
+    sources = publishable(modality)
     return (
         api.AccessToken(key, secret)
         .with_identity(identity)

@@ -7,7 +7,7 @@ it is in this one, and its verdict says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from config_store.levels import recovery_phrase
 from config_store.marks import Effect
 from config_store.merge import lay_plain
 from config_store.policy import Gate
+from config_store.provenance import Provenance
 from config_store.resolved import Resolved
 from config_store.schema import SessionConfig
 from config_store.span import dotted
@@ -76,37 +77,43 @@ def amend(
         origin: What verdicts and origins call the change.
         prompt: The text of a prompt by its id; None when there is none.
     """
-    document = resolved.config.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    document = resolved.written.model_dump(mode="json", by_alias=True, exclude_unset=True)
     layer = read_layer(overrides, origin, prompt, may_choose=True)
     _keep_choices(layer, resolved)
     verdicts = list(layer.verdicts)
     accepted = Gate(document, origin, catalog, verdicts).admit(_settings(layer, resolved))
     effects = dict(_effects(accepted))
-    live = _rendered(_live(accepted, effects), resolved.variables)
+    live = _live(accepted, effects)
     origins = {path: known for path, known in resolved.origins.items() if known != "default"}
-    changed = fit(lay_plain(document, live, origin, origins), verdicts)
+    known = Provenance(origins, dict(resolved.sourced))
+    changed = fit(lay_plain(document, live, origin, known), verdicts, known)
     if "target_language" in live and resolved.origins.get("recovery", "default") == "default":
         changed["recovery"] = recovery_phrase(changed["target_language"])
     try:
-        config = SessionConfig.model_validate(changed)
+        written = SessionConfig.model_validate(changed)
     except ValidationError as exc:
-        return _refused(resolved, verdicts, exc)
-    content = config.model_dump(mode="json", by_alias=True)
-    if content == resolved.config.model_dump(mode="json", by_alias=True):
-        config, digest = resolved.config, resolved.digest
+        return _refused(
+            resolved, verdicts, [dotted(error["loc"]) for error in exc.errors(include_input=False)]
+        )
+    content = written.model_dump(mode="json", by_alias=True)
+    if content == resolved.written.model_dump(mode="json", by_alias=True):
+        written, digest = resolved.written, resolved.digest
     else:
-        digest = digest_of(config, content)
-    known = [verdict.path for verdict in voice_verdicts(resolved.config, catalog)]
-    voices = [verdict for verdict in voice_verdicts(config, catalog) if verdict.path not in known]
-    said = with_verdicts(tuple(_timed(verdict, effects) for verdict in verdicts), tuple(voices))
+        digest = digest_of(written, content)
+    before = [verdict.path for verdict in voice_verdicts(resolved.written, catalog)]
+    voices = [verdict for verdict in voice_verdicts(written, catalog) if verdict.path not in before]
     new = replace(
         resolved,
-        config=config,
+        written=written,
         digest=digest,
-        origins=freeze(all_origins(content, origins)),
-        verdicts=with_verdicts(resolved.verdicts, said),
-        metadata=config.metadata,
+        origins=freeze(all_origins(content, known.origins)),
+        sourced=freeze(known.sourced),
     )
+    if cut := _cut(new, effects):
+        return _refused(resolved, verdicts, cut)
+    said = with_verdicts(tuple(_timed(verdict, effects) for verdict in verdicts), tuple(voices))
+    said = new.without_secrets(said)
+    new = replace(new, verdicts=with_verdicts(resolved.verdicts, said))
     return Amendment(new, said, freeze(effects))
 
 
@@ -166,27 +173,11 @@ def _live(
     return kept
 
 
-def _rendered(live: dict[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
-    """
-    The change with its templates replaced.
-
-    Only the change: a text that is in the session already holds values, and a value is never searched again.
-    """
-    done: Any = live
-    for path, text in texts_of(SessionConfig.model_validate(live)):
-        if "{{" in text:
-            done = _with(done, path, render(text, variables))
-    return dict(done)
-
-
-def _with(value: Any, path: tuple[str | int, ...], new: str) -> Any:
-    """The value with another one at a path."""
-    if not path:
-        return new
-    if isinstance(value, Mapping):
-        return {**value, path[0]: _with(value[str(path[0])], path[1:], new)}
-    index = int(path[0])
-    return [_with(item, path[1:], new) if at == index else item for at, item in enumerate(value)]
+def _cut(new: Resolved, effects: Mapping[str, Effect]) -> list[str]:
+    """The changed texts that are too long with the values of their variables, so that they would be cut."""
+    texts = zip(texts_of(new.written), texts_of(new.config), strict=True)
+    cut = [dotted(path) for (path, text), (_, said) in texts if len(render(text, new.variables)) > len(said)]
+    return [path for path in cut if any(path.startswith(changed) for changed in effects)]
 
 
 def _timed(verdict: Verdict, effects: Mapping[str, Effect]) -> Verdict:
@@ -200,10 +191,9 @@ def _timed(verdict: Verdict, effects: Mapping[str, Effect]) -> Verdict:
     return replace(verdict, reason=f"{verdict.reason}; {WHEN[effect]}")
 
 
-def _refused(resolved: Resolved, verdicts: list[Verdict], exc: ValidationError) -> Amendment:
+def _refused(resolved: Resolved, verdicts: list[Verdict], paths: Sequence[str]) -> Amendment:
     """Nothing is changed: the admitted parts do not fit together, or a text is too long with its values."""
-    where = ", ".join(dotted(error["loc"]) for error in exc.errors(include_input=False)[:3])
-    reason = f"the change does not fit the session at {where}"
+    reason = f"the change does not fit the session at {', '.join(paths[:3])}"
     said = tuple(
         replace(verdict, verdict="refused", reason=reason, applied=None)
         if verdict.verdict in ("applied", "clamped")

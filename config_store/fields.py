@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from config_store.marks import Mark, mark_of
 from config_store.schema import SessionConfig
@@ -137,6 +138,15 @@ def field_at(path: Sequence[str]) -> Field | None:
     """The field at a path without list positions; `*` may stand for an entry of a map of sections."""
     section = section_at(path[:-1])
     return fields_of(section).get(path[-1]) if section is not None else None
+
+
+def default_at(path: str) -> Any:
+    """The schema's default at a dotted path, as JSON; None where there is none."""
+    field = field_at(path.split("."))
+    default = field.info.get_default(call_default_factory=True) if field is not None else None
+    if isinstance(default, Section):
+        return default.model_dump(mode="json", by_alias=True)
+    return list(default) if isinstance(default, tuple) else None if default is PydanticUndefined else default
 
 
 def range_text(low: float | None, high: float | None) -> str | None:

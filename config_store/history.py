@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from config_store.compose import compose
+from config_store.fields import default_at, field_at
 from config_store.levels import LEVEL_ORIGIN, fill
 from config_store.parts import Sources
-from config_store.schema import AgentConfig, ModelConfig, SessionConfig
 from config_store.span import Node, Path, dotted
 
 
@@ -46,9 +46,8 @@ def history(
         for path, value in _leaves(settings):
             found.setdefault(path, []).insert(0, Said(value, origin))
     for path, entries in found.items():
-        default = _default(path)
-        if default is not None:
-            entries.append(default)
+        if field_at(path.split(".")) is not None:
+            entries.append(Said(default_at(path), "default"))
     return found
 
 
@@ -106,23 +105,3 @@ def _leaves(value: Mapping[str, Any], path: Path = ()) -> Iterator[tuple[str, An
             yield from _leaves(item, (*path, key))
         else:
             yield dotted((*path, key)), item
-
-
-def _default(path: str) -> Said | None:
-    """The schema's default at a path; None where there is none."""
-    names = path.split(".")
-    value: Any = _DEFAULTS
-    if names[0] == "agents" and len(names) > 2:
-        names, value = names[2:], _AGENT_DEFAULTS
-    if len(names) == 3 and names[0] == "models":
-        names, value = names[2:], _MODEL_DEFAULTS
-    for name in names:
-        if not isinstance(value, dict) or name not in value:
-            return None
-        value = value[name]
-    return Said(value, "default")
-
-
-_DEFAULTS = SessionConfig().model_dump(mode="json", by_alias=True)
-_AGENT_DEFAULTS = AgentConfig().model_dump(mode="json", by_alias=True)
-_MODEL_DEFAULTS = ModelConfig().model_dump(mode="json", by_alias=True)

@@ -18,11 +18,10 @@ from config_store.layer import Layer
 from config_store.levels import fill, recovery_phrase
 from config_store.merge import lay_plain
 from config_store.policy import Gate
-from config_store.published import CompiledBundle
+from config_store.provenance import Provenance
 from config_store.resolved import Resolved
 from config_store.schema import SessionConfig
 from config_store.span import dotted
-from config_store.templates import rendered
 from config_store.variables import values_for
 from config_store.verdict import Verdict
 
@@ -42,16 +41,16 @@ def settle(chosen: Chosen, catalog: Catalog | None, trace: Trace | None = None) 
         ConfigRefused: A variable of the bundle has no value.
     """
     document: dict[str, Any] = chosen.bundle.document
-    origins = dict(chosen.bundle.origins)
+    known = Provenance(dict(chosen.bundle.origins), dict(chosen.bundle.sourced))
     verdicts = list(chosen.verdicts)
     for layer in chosen.layers:
         accepted = _accepted(document, layer, catalog, verdicts)
-        document = lay_plain(document, accepted, layer.origin, origins)
+        document = lay_plain(document, accepted, layer.origin, known)
         if trace is not None:
             trace.append((layer.origin, accepted))
     variables = values_for(document.get("variables", {}), chosen.layers, verdicts)
-    document = fit(document, verdicts)
-    document = fill(document, document.get("optimization_level", _LEVEL), origins)
+    document = fit(document, verdicts, known)
+    document = fill(document, document.get("optimization_level", _LEVEL), known.origins)
     document = _made_explicit(document)
     try:
         config = SessionConfig.model_validate(document)
@@ -61,24 +60,17 @@ def settle(chosen: Chosen, catalog: Catalog | None, trace: Trace | None = None) 
     content = config.model_dump(mode="json", by_alias=True)
     verdicts += voice_verdicts(config, catalog)
     return Resolved(
-        config=rendered(config, variables),
+        written=config,
         bundle=chosen.bundle.name,
         preset=chosen.preset.id if chosen.preset is not None else None,
         digest=digest_of(config, content),
-        origins=FrozenDict(all_origins(content, origins)),
+        origins=FrozenDict(all_origins(content, known.origins)),
         verdicts=tuple(verdicts),
         variables=freeze(variables),
-        metadata=config.metadata,
         user_id=chosen.user_id,
         organization=chosen.organization,
-        sourced=FrozenDict(_still_sourced(chosen.bundle, origins)),
+        sourced=freeze(known.sourced),
     )
-
-
-def _still_sourced(bundle: CompiledBundle, origins: Mapping[str, str]) -> dict[str, str]:
-    """What came from the environment and no layer replaced, as it is written."""
-    known = bundle.origins
-    return {path: text for path, text in bundle.sourced.items() if origins.get(path) == known.get(path)}
 
 
 def _accepted(
@@ -92,10 +84,10 @@ def _accepted(
     gate = Gate(document, layer.origin, catalog, verdicts)
     accepted = gate.admit(layer.settings)
     if has_prompt:
-        document = lay_plain(document, accepted, layer.origin, {})
+        document = lay_plain(document, accepted, layer.origin, Provenance())
         gate = Gate(document, layer.origin, catalog, verdicts)
         prompt = gate.admit(_prompt_settings(document, layer, gate))
-        accepted = lay_plain(accepted, prompt, layer.origin, {})
+        accepted = lay_plain(accepted, prompt, layer.origin, Provenance())
     return accepted
 
 

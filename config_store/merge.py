@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from config_store.models import KINDS, changes_provider, identity_of
-from config_store.span import Node, Path, dotted
+from config_store.provenance import Provenance
+from config_store.span import Node, Path
 
 
 def is_model(path: Path) -> bool:
@@ -47,35 +48,28 @@ def lay_plain(
     weaker: dict[str, Any],
     stronger: Mapping[str, Any],
     origin: str,
-    origins: dict[str, str],
+    known: Provenance,
     path: Path = (),
 ) -> dict[str, Any]:
-    """The stronger map over the weaker one; `origins` is brought up to date for every path that changed."""
+    """The stronger map over the weaker one; `known` is brought up to date for every path that changed."""
     merged = dict(weaker)
     if is_model(path) and changes_provider(weaker, stronger):
         merged = {}
-        _forget(origins, path)
-    if path == ():
-        _name_voices(merged, stronger, origins)
+        known.forget(path)
+    if path == () and stronger:
+        _name_voices(merged, stronger, known)
     for name, value in stronger.items():
         here = (*path, name)
         old = merged.get(name)
         if isinstance(value, Mapping) and value:
             base = old if isinstance(old, dict) else {}
             if not base:
-                _forget(origins, here)
-            merged[name] = lay_plain(base, value, origin, origins, here)
+                known.forget(here)
+            merged[name] = lay_plain(base, value, origin, known, here)
         else:
-            _forget(origins, here)
             merged[name] = value
-            origins[dotted(here)] = origin
+            known.say(here, origin)
     return merged
-
-
-def _forget(origins: dict[str, str], path: Path) -> None:
-    at = dotted(path)
-    for known in [key for key in origins if key == at or key.startswith((f"{at}.", f"{at}["))]:
-        del origins[known]
 
 
 def _speaker(layer: Mapping[str, Any]) -> str | None:
@@ -131,19 +125,19 @@ def _name_node_voice(entries: dict[str, Node], provider: str) -> None:
         entries["voice_id"] = Node(voice.span, {provider: named}, voice.key)
 
 
-def _name_voices(merged: dict[str, Any], stronger: Mapping[str, Any], origins: dict[str, str]) -> None:
+def _name_voices(merged: dict[str, Any], stronger: Mapping[str, Any], known: Provenance) -> None:
     for agent, provider in _voices_to_name(merged, stronger).items():
         if agent is None:
-            _name_voice(merged, provider, origins, ("voice_id",))
+            _name_voice(merged, provider, known, ("voice_id",))
         else:
             agents = dict(merged["agents"])
             agents[agent] = dict(agents[agent])
             merged["agents"] = agents
-            _name_voice(agents[agent], provider, origins, ("agents", agent, "voice_id"))
+            _name_voice(agents[agent], provider, known, ("agents", agent, "voice_id"))
 
 
-def _name_voice(entries: dict[str, Any], provider: str, origins: dict[str, str], path: Path) -> None:
+def _name_voice(entries: dict[str, Any], provider: str, known: Provenance, path: Path) -> None:
     voice = entries.get("voice_id")
     if isinstance(voice, str):
         entries["voice_id"] = {provider: voice}
-        origins[dotted((*path, provider))] = origins.pop(dotted(path), "default")
+        known.move(path, (*path, provider))

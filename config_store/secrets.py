@@ -21,6 +21,8 @@ class Secrets:
         """
         self._words: dict[str, str] = {}
         for value, source in values:
+            if value is None or isinstance(value, bool):
+                continue  # words that anybody may say
             texts = {str(value)} | {environ.get(name, "") for name in _NAME.findall(source)}
             if isinstance(value, int | float):
                 texts.add(f"{value:g}")

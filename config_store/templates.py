@@ -43,14 +43,28 @@ def _value(found: re.Match[str], variables: Mapping[str, str]) -> str:
     return variables[inside] if _NAME.match(inside) else found.group()
 
 
+def is_template(path: Path) -> bool:
+    """Whether templates count in the text at a path of a config."""
+    match path:
+        case (
+            ("goodbye" | "recovery",)
+            | ("agents", _, "instructions" | "greeting")
+            | ("agents", _, "greeting", "generate")
+            | ("idle_prompts" | "max_duration_warnings", _, "say")
+        ):
+            return True
+    return False
+
+
 def texts_of(config: SessionConfig) -> Iterator[tuple[Path, str]]:
     """Every text of a config in which templates count, with its path."""
     for key in ("goodbye", "recovery"):
         text = getattr(config, key)
-        if text is not None:
+        if isinstance(text, str):
             yield (key,), text
     for number, prompt in enumerate(config.idle_prompts):
-        yield ("idle_prompts", number, "say"), prompt.say
+        if prompt.say is not None:
+            yield ("idle_prompts", number, "say"), prompt.say
     for number, warning in enumerate(config.max_duration_warnings):
         if warning.say is not None:
             yield ("max_duration_warnings", number, "say"), warning.say
@@ -81,7 +95,7 @@ def rendered(config: SessionConfig, variables: Mapping[str, str]) -> SessionConf
     warnings = (item.model_copy(update={"say": done(item.say)}) for item in config.max_duration_warnings)
     agents = {name: _agent(agent, done) for name, agent in config.agents.items()}
     update: dict[str, Any] = {
-        "goodbye": done(config.goodbye),
+        "goodbye": done(config.goodbye) if isinstance(config.goodbye, str) else config.goodbye,
         "recovery": done(config.recovery),
         "idle_prompts": tuple(prompts),
         "max_duration_warnings": tuple(warnings),

@@ -8,57 +8,40 @@ from typing import Any
 
 import yaml
 
+from config_store.fields import default_at
 from config_store.history import Said
-from config_store.resolve import Resolved
 from config_store.scalars import ScalarError
 from config_store.scalars import resolve as read_scalar
-from config_store.secrets import Secrets
+from config_store.stored import Stored
 
 _WIDEST = 60
-_NOT_FROM_A_FILE = ("default", "optimization_level", "dispatch", "preset ", "redis ")
 
 
 @dataclass(frozen=True)
 class Explained:
     """
-    A session config to print.
+    A session config to print: as it is stored, so that no value of the environment is in it.
 
-    `sourced` has the text as written of each value in which the environment has a part, and `secrets` those
-    values, which are never shown. `history` has for each path what every layer said, the strongest first.
+    `history` has for each path what every layer said, the strongest first; empty: nobody asked.
     """
 
-    resolved: Resolved
-    sourced: Mapping[str, str]
-    secrets: Secrets
+    stored: Stored
     history: Mapping[str, list[Said]] = field(default_factory=dict)
 
     def values(self) -> Iterator[tuple[str, Any, str]]:
         """Path, value and origin of everything."""
-        config = self.resolved.config.model_dump(mode="json", by_alias=True)
-        for path, origin in self.resolved.origins.items():
-            yield path, self._shown(path, _at(config, path), origin), origin
+        content = self.stored.rendered()
+        for path, origin in self.stored.origins.items():
+            found = _at(content, path)
+            yield path, default_at(path) if found is _NOTHING else found, origin
 
     def others(self, path: str, origin: str) -> list[Said]:
         """What the layers said over which this value won, the strongest first."""
-        said = [entry for entry in self.history.get(path, ()) if entry.origin != origin]
-        return [Said(self._hidden(entry.value), entry.origin) for entry in said]
-
-    def _shown(self, path: str, value: Any, origin: str) -> Any:
-        is_of_file = not origin.startswith(_NOT_FROM_A_FILE)
-        return self.sourced[path] if is_of_file and path in self.sourced else self._hidden(value)
-
-    def _hidden(self, value: Any) -> Any:
-        if isinstance(value, str):
-            return self.secrets.hidden(value)
-        if isinstance(value, list | tuple):
-            return [self._hidden(item) for item in value]
-        if isinstance(value, Mapping):
-            return {key: self._hidden(item) for key, item in value.items()}
-        return value
+        return [entry for entry in self.history.get(path, ()) if entry.origin != origin]
 
     def as_dict(self) -> dict[str, Any]:
         """The whole as JSON."""
-        resolved = self.resolved
+        stored = self.stored
         values = []
         for path, value, origin in self.values():
             entry = {"path": path, "value": value, "origin": origin}
@@ -68,32 +51,35 @@ class Explained:
                 ]
             values.append(entry)
         return {
-            "bundle": resolved.bundle,
-            "preset": resolved.preset,
-            "digest": resolved.digest,
+            "bundle": stored.bundle,
+            "preset": stored.preset,
+            "digest": stored.digest,
             "values": values,
-            "variables": self._hidden(dict(resolved.variables)),
-            "verdicts": [verdict.as_dict() for verdict in resolved.verdicts],
+            "variables": stored.values_of_variables(),
+            "verdicts": [verdict.as_dict() for verdict in stored.verdicts],
         }
 
 
-def _at(config: Any, path: str) -> Any:
-    """The value at a dotted path; names with dots in them are found too."""
+_NOTHING = object()
+
+
+def _at(content: Any, path: str) -> Any:
+    """The value at a dotted path, or `_NOTHING`; names with dots in them are found too."""
     if not path:
-        return config
+        return content
     names = path.split(".")
     for count in range(1, len(names) + 1):
         name = ".".join(names[:count])
-        if isinstance(config, dict) and name in config:
-            return _at(config[name], ".".join(names[count:]))
-    return None
+        if isinstance(content, Mapping) and name in content:
+            return _at(content[name], ".".join(names[count:]))
+    return _NOTHING
 
 
 def lines_of(explained: Explained) -> Iterator[str]:
     """The lines for people, in three columns; below a value those it won over."""
-    resolved = explained.resolved
-    preset = f", preset {resolved.preset}" if resolved.preset else ""
-    yield f"bundle {resolved.bundle}{preset}  {resolved.digest}"
+    stored = explained.stored
+    preset = f", preset {stored.preset}" if stored.preset else ""
+    yield f"bundle {stored.bundle}{preset}  {stored.digest}"
     rows = [(path, text_of(value), origin) for path, value, origin in explained.values()]
     first = max((len(path) for path, _, _ in rows), default=0)
     second = min(_WIDEST, max((len(value) for _, value, _ in rows), default=0))
@@ -101,7 +87,7 @@ def lines_of(explained: Explained) -> Iterator[str]:
         yield f"  {path:<{first}}  {value:<{second}}  {origin}"
         for said in explained.others(path, origin):
             yield f"  {'':<{first}}  over {text_of(said.value):<{max(0, second - 5)}}  {said.origin}"
-    yield from verdict_lines(verdict.as_dict() for verdict in resolved.verdicts)
+    yield from verdict_lines(verdict.as_dict() for verdict in stored.verdicts)
 
 
 def verdict_lines(verdicts: Iterable[Mapping[str, Any]]) -> Iterator[str]:

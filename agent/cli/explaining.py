@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -22,8 +21,8 @@ from config_store.dispatch import NOT_GIVEN, Dispatch
 from config_store.history import history
 from config_store.layering import Trace
 from config_store.overrides import RedisOverrides, override_key
-from config_store.resolve import Call, Resolved, resolve_session
-from config_store.secrets import Secrets
+from config_store.resolve import Call, resolve_session
+from config_store.stored import Stored
 
 
 async def would_start(
@@ -60,23 +59,9 @@ async def would_start(
     finally:
         if client is not None:
             await client.aclose()
-    bundle = bundles.load(resolved.bundle)
     level = resolved.config.optimization_level
     said = history(bundles.sources, resolved.bundle, level, trace) if all_layers else {}
-    return Explained(resolved, bundle.sourced, _secrets(bundle.document, bundle.sourced), said)
-
-
-def _secrets(document: Mapping[str, Any], sourced: Mapping[str, str]) -> Secrets:
-    values = []
-    for path, source in sourced.items():
-        value: Any = document
-        for name in path.replace("[", ".").replace("]", "").split("."):
-            if isinstance(value, list):
-                value = value[int(name)] if name.isdigit() and int(name) < len(value) else None
-            else:
-                value = value.get(name) if isinstance(value, Mapping) else None
-        values.append((value if value is not None else "", source))
-    return Secrets(values, environment())
+    return Explained(resolved.stored(), said)
 
 
 def _redis_url(settings: Settings) -> str:
@@ -97,9 +82,7 @@ async def that_ran(session_id: str, settings: Settings) -> Explained | dict[str,
     """
     stored = await _stored(session_id, settings)
     if stored:
-        resolved = Resolved.from_json(stored)
-        content = resolved.config.model_dump(mode="json", by_alias=True)
-        return Explained(resolved, resolved.sourced, _secrets(content, resolved.sourced))
+        return Explained(Stored.from_json(stored))
     try:
         engine = open_engine(settings.database())
         record = load(engine, session_id, OPERATOR)

@@ -23,8 +23,8 @@ class Session:
     def __init__(self, models: dict[str, Any], answers: str = "[]", **fields: Any) -> None:
         config = SessionConfig.model_validate({"models": models, "agents": {"a": {}}, **fields})
         self.resolved = Resolved(
-            config=config, bundle="b", preset=None, digest="sha256:0", origins={}, verdicts=(), variables={},
-            metadata={}, user_id=None, organization=None,
+            written=config, bundle="b", preset=None, digest="sha256:0", origins={}, verdicts=(), variables={},
+            user_id=None, organization=None,
         )  # fmt: skip
         self.happened: list[str] = []
         self.answers: list[dict[str, Any]] = []

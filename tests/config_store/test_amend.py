@@ -42,7 +42,7 @@ async def test_a_voice_and_a_timer_change_and_say_when(bundles: Bundles) -> None
     assert new.resolved.digest != old.digest
     assert new.resolved.origins["voice_tuning.pace"] == "command"
     assert new.resolved.origins["agents.desk.greeting"] == old.origins["agents.desk.greeting"]
-    assert Resolved.from_json(new.resolved.to_json()).config.voice_tuning.pace == 1.5
+    assert Resolved.from_json(new.resolved.to_json(), {}).config.voice_tuning.pace == 1.5
 
 
 async def test_flat_words_go_the_same_way(bundles: Bundles) -> None:

@@ -14,6 +14,7 @@ from config_store.errors import report
 from config_store.folder import BundleFolder
 from config_store.levels import LEVEL_ORIGIN, fill, levels
 from config_store.merge import lay_nodes, lay_plain
+from config_store.provenance import Provenance
 from config_store.parts import Sources
 from config_store.schema import SessionConfig
 from config_store.span import Node, Span
@@ -124,15 +125,15 @@ def test_both_forms_agree(weaker: dict[str, Any], stronger: dict[str, Any]) -> N
     """Trees with places and plain maps merge alike, but for removals, which only bundles have."""
     if isinstance(stronger.get("agents"), dict) and None in stronger["agents"].values():
         del stronger["agents"]
-    origins = {".".join(map(str, path)): "low" for path, _ in node(weaker).leaves()}
+    known = Provenance({".".join(map(str, path)): "low" for path, _ in node(weaker).leaves()})
     before = {**weaker}
 
-    merged = lay_plain(weaker, stronger, "high", origins)
+    merged = lay_plain(weaker, stronger, "high", known)
 
     assert merged == lay_nodes(node(weaker), node(stronger)).plain()
     assert weaker == before
     paths = {".".join(map(str, path)) for path, leaf in node(merged).leaves() if leaf.value != {}}
-    assert paths <= origins.keys()
+    assert paths <= known.origins.keys()
 
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53) + 1, 2**53 - 1)

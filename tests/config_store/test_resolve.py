@@ -177,7 +177,7 @@ def test_any_override_has_an_outcome(
     except ConfigRefused as exc:
         assert exc.reason  # noqa: PT017 - both outcomes are right
         return
-    assert Resolved.from_json(resolved.to_json()) == resolved
+    assert Resolved.from_json(resolved.to_json(), bundles.environ) == resolved
     assert json.loads(resolved.to_json())
 
 
@@ -343,7 +343,7 @@ async def test_the_result_travels(bundles: Bundles) -> None:
     resolved = await bundles.resolve(Dispatch(bundle="main", metadata={"note": "hidden-note"}))
 
     assert pickle.loads(pickle.dumps(resolved)) == resolved
-    assert Resolved.from_json(resolved.to_json()) == resolved
+    assert Resolved.from_json(resolved.to_json(), bundles.environ) == resolved
     assert resolved.config.agents["desk"].greeting == "hush-hush hidden-who"
     shown = f"{resolved!r} {resolved.config!r} {resolved.config} {resolved.config.agents!r}"
     assert not [word for word in ("hush", "hidden") if word in shown]
