@@ -23,10 +23,12 @@ class Secrets:
         for value, source in values:
             if value is None or isinstance(value, bool):
                 continue  # words that anybody may say
-            texts = {str(value)} | {environ.get(name, "") for name in _NAME.findall(source)}
+            self._words[str(value)] = source
             if isinstance(value, int | float):
-                texts.add(f"{value:g}")
-            self._words |= dict.fromkeys(texts - {""}, source)
+                self._words[f"{value:g}"] = source
+            for name in _NAME.findall(source):
+                self._words.setdefault(environ.get(name, ""), f"${{{name}}}")
+        self._words.pop("", None)
 
     @classmethod
     def of(cls, root: Node, environ: Mapping[str, str]) -> Secrets:

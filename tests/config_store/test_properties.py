@@ -14,8 +14,8 @@ from config_store.errors import report
 from config_store.folder import BundleFolder
 from config_store.levels import LEVEL_ORIGIN, fill, levels
 from config_store.merge import lay_nodes, lay_plain
-from config_store.provenance import Provenance
 from config_store.parts import Sources
+from config_store.provenance import Provenance
 from config_store.schema import SessionConfig
 from config_store.span import Node, Span
 from tests.config_store.facts import catalog
