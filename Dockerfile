@@ -1,8 +1,9 @@
 # syntax=docker/dockerfile:1
 # The worker. Build:  docker build -t livekit-agent-runtime .
 # Bundles are mounted at /bundles, the only writable folder is /data; the root may be read-only.
-# Not built yet: no Docker daemon was at hand. tests/test_deploy.py looks at what can be seen without one, and
-# the file is linted by hadolint where that is installed.
+# Not built yet: no Docker daemon was at hand. tests/test_image.py runs its steps without one: the uv commands,
+# and the worker as the image has it (environment, user, read-only root, health check, stop signal). What it
+# cannot run is said there. hadolint lints the file (tests/test_deploy.py).
 
 FROM python:3.11-slim-bookworm AS build
 COPY --from=ghcr.io/astral-sh/uv:0.9.7 /uv /usr/local/bin/uv
@@ -33,7 +34,7 @@ VOLUME /data
 EXPOSE 8081
 # liveness: a draining worker is not ready and must not be killed for it
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8081/livez', timeout=2)"]
+    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('AGENT_HTTP_PORT', '8081') + '/livez', timeout=2)"]
 # SIGTERM drains; give it AGENT_DRAIN_SECONDS + 35 s (`docker stop --time 100`)
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["agent"]

@@ -5,11 +5,11 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
 
-.PHONY: help demo dev test check bench sync server parts
+.PHONY: help demo dev test check check-newest bench sync server parts
 
 help: ## Lists these commands.
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
-	  while IFS=$$'\t' read -r name text; do printf '  make %-7s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
+	  while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 demo: sync server ## Runs the demo: servers, a worker and callers that speak, on this machine, with no keys.
 	@$(PYTHON) -m agent demo $(ARGS)
@@ -25,6 +25,9 @@ check: sync ## Checks format, lint, types and the shipped bundles.
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m mypy
 	@env $(NO_KEYS) $(PYTHON) -m agent bundles check
+
+check-newest: sync server ## Tries everything with the newest livekit-agents, in an environment of its own.
+	@scripts/check-newest $(ARGS)
 
 bench: sync server ## Measures what the README states, beside a plain worker, in the same run.
 	@$(PYTHON) -m benchmarks $(ARGS)

@@ -13,6 +13,7 @@ from agent.recovery import Recovery
 from agent.stores import text
 from config_store.state import (
     HEARTBEAT_SECONDS,
+    LOOKOUT_KEY,
     ORPHANED_KEY,
     WORKERS_KEY,
     heartbeat_key,
@@ -21,6 +22,8 @@ from config_store.state import (
 
 LOOK_SECONDS = 0.5
 """Time between two looks at the other workers."""
+TURN_SHARE = 0.8
+"""Share of that time for which one worker's look is enough for all."""
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +61,8 @@ class Adoption:
             await self._orphaned(text(key))
         if time.monotonic() - self._heartbeat.beating_since < HEARTBEAT_SECONDS:
             return
+        if not await self._redis.set(LOOKOUT_KEY, "1", nx=True, px=int(LOOK_SECONDS * 1000 * TURN_SHARE)):
+            return  # one looks for all: with each looking at each, cost would grow with the workers' square
         for worker in [text(name) for name in await cast(Awaitable[Any], self._redis.smembers(WORKERS_KEY))]:
             if not await self._redis.exists(heartbeat_key(worker)):
                 await self._take_over(worker)

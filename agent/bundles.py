@@ -92,17 +92,16 @@ class Bundles:
         await watch_bundles(self._compiler, on_report=changed)
 
 
-def check_folder(settings: Settings) -> tuple[int, tuple[str, ...]]:
-    """How many bundles are wrong, and the names of all, without serving anything."""
+def check_folder(settings: Settings) -> CompileReport:
+    """What is right and wrong in the folder now, without serving anything of it."""
     environment = process_settings.environment()
     with tempfile.TemporaryDirectory() as out:
-        report = Compiler(
+        return Compiler(
             BundleFolder(settings.bundles, None),
             Publication(Path(out)),
             environment,
             registry.catalog(settings, environment),
         ).run()
-    return len(report.quarantined), (*report.usable, *report.quarantined)
 
 
 def _log(report: CompileReport) -> None:

@@ -2,15 +2,21 @@
 
 import asyncio
 import contextlib
+import email.utils
+import re
 import socket
+import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import aiohttp
 from livekit import api
 from redis.exceptions import RedisError
 
 from agent import library, room, stores
+from agent.health import unwritable
 from agent.services.valkey import ValkeyError, connect_only
 from agent.settings import Settings, SettingsError
 from agent.transcripts import migrations
@@ -18,6 +24,10 @@ from agent.transcripts.database import DatabaseTroubleError
 
 LOOK_SECONDS = 3.0
 """Longest look at one part."""
+MOST_SKEW_SECONDS = 30.0
+"""Difference of two clocks from which on tokens may be taken for expired or not yet valid."""
+_MISSING_KEY = re.compile(r"needs a key: set (\w+)")
+"""What the check of a bundle says of a provider without its key."""
 LOSSY_POLICIES = ("allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu",
                   "volatile-random", "volatile-ttl")  # fmt: skip
 """Eviction policies under which Redis may throw away a live session's state."""
@@ -38,9 +48,11 @@ async def examine(settings: Settings) -> list[Finding]:
     looks: list[tuple[str, Callable[[Settings], Awaitable[Finding]]]] = [
         ("library", _library),
         ("livekit", _livekit),
+        ("clock", _clock),
         ("redis", _redis),
         ("database", _database),
         ("bundles", _bundles),
+        ("keys", _keys),
         ("data", _data),
         ("port", _port),
     ]
@@ -71,20 +83,61 @@ async def _livekit(settings: Settings) -> Finding:
         url, key, secret = settings.require_livekit()
     except SettingsError as exc:
         return Finding("livekit", False, str(exc))
+    if urlsplit(url).scheme not in ("ws", "wss", "http", "https") or not urlsplit(url).hostname:
+        return Finding(
+            "livekit", False, f"{url} is no address", "LIVEKIT_URL is like wss://host or ws://host:7880"
+        )
     try:
         async with api.LiveKitAPI(url, key, secret) as lkapi:
             await lkapi.room.list_rooms(api.ListRoomsRequest(names=["-"]))
     except api.TwirpError as exc:
         if room.is_wrong_key(exc):
             return Finding(
-                "livekit", False, f"{url} does not accept the key", "check LIVEKIT_API_KEY and _SECRET"
-            )
-        return Finding("livekit", False, f"{url} answers with {exc.code}")
+                "livekit", False, f"{url} does not accept the key",
+                "check LIVEKIT_API_KEY and LIVEKIT_API_SECRET, and the clock below",
+            )  # fmt: skip
+        return Finding(
+            "livekit", False, f"{url} answers, but not as LiveKit does ({exc.code})", "check LIVEKIT_URL"
+        )
     except (aiohttp.ClientError, OSError, ValueError) as exc:
         return Finding(
-            "livekit", False, f"{url}: {type(exc).__name__}", "check LIVEKIT_URL; is the server up?"
+            "livekit", False, f"{url}: {_unreachable(exc)}", "check LIVEKIT_URL; is the server up?"
         )
     return Finding("livekit", True, url)
+
+
+def _unreachable(exc: Exception) -> str:
+    """Why no connection came about, in words of people."""
+    match exc:
+        case aiohttp.ClientConnectorDNSError():
+            return "no host has this name"
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+            return "its certificate is not accepted"
+        case ConnectionRefusedError() | aiohttp.ClientConnectorError(os_error=ConnectionRefusedError()):
+            return "nobody listens on this port"
+        case _:
+            return type(exc).__name__
+
+
+async def _clock(settings: Settings) -> Finding:
+    """Tokens carry times: LiveKit refuses those of a machine whose clock is wrong."""
+    url = settings.livekit_url or ""
+    address = re.sub(r"^ws(s?)://", r"http\1://", url)
+    try:
+        async with aiohttp.ClientSession() as http, http.get(address) as answer:
+            told = email.utils.parsedate_to_datetime(answer.headers["Date"]).timestamp()
+    except (aiohttp.ClientError, OSError, ValueError, KeyError, TypeError):
+        return Finding("clock", True, "not compared: LiveKit does not tell the time")
+    ahead = time.time() - told
+    if abs(ahead) > MOST_SKEW_SECONDS:
+        how = "ahead of" if ahead > 0 else "behind"
+        return Finding(
+            "clock",
+            False,
+            f"this machine's clock is {abs(ahead):.0f} s {how} LiveKit's",
+            "set the time (NTP)",
+        )
+    return Finding("clock", True, "agrees with LiveKit's")
 
 
 async def _redis(settings: Settings) -> Finding:
@@ -124,35 +177,59 @@ async def _database(settings: Settings) -> Finding:
 async def _bundles(settings: Settings) -> Finding:
     from agent.bundles import check_folder
 
-    problems, names = await asyncio.to_thread(check_folder, settings)
-    if problems:
-        return Finding("bundles", False, f"{problems} of them are wrong", "see `agent bundles check`")
-    if not names:
+    report = await asyncio.to_thread(check_folder, settings)
+    wrong = len(report.quarantined)
+    if report.folder_problem or not (wrong or report.usable):
         return Finding("bundles", False, f"none in {settings.bundles}", "set AGENT_BUNDLES to their folder")
-    return Finding("bundles", True, f"{len(names)} in {settings.bundles}")
+    if wrong:
+        return Finding(
+            "bundles", False, f"{wrong} of {wrong + len(report.usable)} cannot be served",
+            "see `agent bundles check`",
+        )  # fmt: skip
+    return Finding("bundles", True, f"{len(report.usable)} in {settings.bundles}")
+
+
+async def _keys(settings: Settings) -> Finding:
+    """The keys of the models that bundles name, by their variables."""
+    from agent.bundles import check_folder
+
+    report = await asyncio.to_thread(check_folder, settings)
+    wanted: dict[str, list[str]] = defaultdict(list)
+    for name, text in report.quarantined.items():
+        for variable in sorted(set(_MISSING_KEY.findall(text))):
+            wanted[variable].append(name)
+    if wanted:
+        said = "; ".join(f"{variable} for {', '.join(names)}" for variable, names in sorted(wanted.items()))
+        return Finding("keys", False, f"not set: {said}", "set them in the environment or in .env")
+    return Finding("keys", True, "every bundle has the keys of its models")
 
 
 async def _data(settings: Settings) -> Finding:
-    try:
-        settings.data.mkdir(parents=True, exist_ok=True)
-        probe = settings.data / ".doctor"
-        probe.write_text("")
-        probe.unlink()
-    except OSError as exc:
-        return Finding(
-            "data", False, f"{settings.data}: {exc.strerror}", "set AGENT_DATA to a writable folder"
-        )
+    if problem := await asyncio.to_thread(unwritable, settings.data):
+        return Finding("data", False, problem, "set AGENT_DATA to a writable folder")
     return Finding("data", True, f"{settings.data} is writable")
 
 
 async def _port(settings: Settings) -> Finding:
+    port = settings.http_port
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("", settings.http_port))
+            probe.bind(("", port))
         except OSError as exc:
+            if await _is_worker(port):
+                return Finding("port", True, f"{port}: a worker runs and answers there")
             return Finding(
-                "port", False, f"{settings.http_port}: {exc.strerror}",
-                "stop what listens there (a worker?), or set AGENT_HTTP_PORT",
-            )  # fmt: skip
-    return Finding("port", True, f"{settings.http_port} is free")
+                "port", False, f"{port}: {exc.strerror}", "stop what listens there, or set AGENT_HTTP_PORT"
+            )
+    return Finding("port", True, f"{port} is free")
+
+
+async def _is_worker(port: int) -> bool:
+    try:
+        patience = aiohttp.ClientTimeout(total=LOOK_SECONDS / 3)
+        address = f"http://127.0.0.1:{port}/livez"
+        async with aiohttp.ClientSession(timeout=patience) as http, http.get(address) as answer:
+            return await answer.text() == "ok\n"
+    except (aiohttp.ClientError, OSError):
+        return False

@@ -6,34 +6,63 @@ livekit-agents is pinned exactly because of this module. Each function says what
 
 import asyncio
 import contextlib
+import importlib
+import importlib.metadata
 import inspect
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from types import CodeType
+from typing import Any, Final
 
 from livekit.agents import AgentServer, AgentSession, JobContext, llm
-from livekit.agents.ipc import job_proc_lazy_main, proc_pool
 from livekit.agents.ipc.job_executor import JobExecutor as JobExecutor
-from livekit.agents.voice import agent_activity, room_io
+from livekit.agents.voice import agent_activity
 from livekit.rtc import _ffi_client
+
+PARTS: Final = (
+    ("livekit.agents.job:JobContext", "_on_shutdown"),
+    ("livekit.agents.ipc.job_proc_lazy_main:_JobProc", "_shutdown_fut"),
+    ("livekit.agents.ipc.proc_pool:ProcPool", "processes"),
+    ("livekit.agents.ipc.job_proc_executor:ProcJobExecutor", "running_job"),
+    ("livekit.agents.worker:AgentServer", "_proc_pool"),
+    ("livekit.agents.worker:AgentServer", "_connecting"),
+    ("livekit.agents.worker:AgentServer", "_connection_failed"),
+    ("livekit.agents.worker:AgentServer", "_draining"),
+    ("livekit.agents.worker:AgentServer", "_update_worker_status"),
+    ("livekit.agents.voice.agent_activity:", "_SpeechHandleContextVar"),
+    ("livekit.agents.voice.room_io:RoomIO", "_user_tr_output"),
+    ("livekit.rtc._ffi_client:FfiClient", "_instance"),
+    ("livekit.rtc._ffi_client:", "get_ffi_lib"),
+)
+"""The private parts that this module and the fork server use: `module:class`, and the name in it."""
 
 
 def missing_parts() -> list[str]:
     """What the installed livekit-agents lacks of what this module uses; empty when all is there."""
-    wanted: list[tuple[str, bool]] = [
-        ("ipc.job_proc_lazy_main._JobProc._start_job", hasattr(job_proc_lazy_main._JobProc, "_start_job")),
-        ("ipc.proc_pool.ProcPool.get_by_job_id", hasattr(proc_pool.ProcPool, "get_by_job_id")),
-        ("rtc._ffi_client.FfiClient._instance", hasattr(_ffi_client.FfiClient, "_instance")),
-        ("voice.agent_activity._SpeechHandleContextVar", hasattr(agent_activity, "_SpeechHandleContextVar")),
-        ("voice.room_io.RoomIO._user_tr_output", "_user_tr_output" in inspect.getsource(room_io.RoomIO)),
-    ]
-    server = AgentServer()
-    wanted += [
-        (f"AgentServer.{name}", hasattr(server, name) or hasattr(AgentServer, name))
-        for name in ("_connecting", "_connection_failed", "_update_worker_status")
-    ]
-    return [name for name, present in wanted if not present]
+    return [f"{place}.{name}".replace(":.", ".") for place, name in PARTS if not _has(place, name)]
+
+
+def _has(place: str, name: str) -> bool:
+    """Whether the class or module has this name, or a method of the class uses an attribute of that name."""
+    module, _, owner = place.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        found = getattr(found, owner) if owner else found
+    except (ImportError, AttributeError):
+        return False
+    return hasattr(found, name) or any(_mentions(member, name) for member in vars(found).values())
+
+
+def _mentions(member: object, name: str) -> bool:
+    code = getattr(inspect.unwrap(member) if callable(member) else member, "__code__", None)
+    codes = [code] if isinstance(code, CodeType) else []
+    for inner in codes:
+        if name in inner.co_names:
+            return True
+        codes += [constant for constant in inner.co_consts if isinstance(constant, CodeType)]
+    return False
 
 
 @contextlib.contextmanager
@@ -148,3 +177,12 @@ def speech_items(handle: Any) -> list[llm.ChatItem]:
 def has_native_runtime() -> bool:
     """Whether the native library's runtime was started in this process."""
     return _ffi_client.FfiClient._instance is not None
+
+
+if __name__ == "__main__":
+    lacking = missing_parts()
+    installed = importlib.metadata.version("livekit-agents")
+    sys.stdout.write(
+        f"livekit-agents {installed} lacks {', '.join(lacking) or 'nothing that is used of it'}\n"
+    )
+    sys.exit(1 if lacking else 0)

@@ -102,6 +102,10 @@ def heartbeat_key(worker: str) -> str:
 
 WORKERS_KEY = "workers"
 """The set of workers that have not left in good order."""
+LOOKOUT_KEY = "workers:lookout"
+"""Held for a moment by the worker that looks whether all others beat."""
+SWEEP_KEY = "sessions:sweep"
+"""Held for a period by the worker that looks through the journals of all machines."""
 ORPHANED_KEY = "sessions:orphaned"
 """A list of state keys whose job died together with its worker and said so while dying."""
 

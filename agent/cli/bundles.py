@@ -44,7 +44,11 @@ def _shown(folder: Path) -> str:
 
 @app.command("list")
 def list_bundles(json: Json = False) -> None:
-    """List the bundles of the folder."""
+    """
+    List the bundles of the folder.
+
+    Example: agent bundles list --json
+    """
     bundles = _bundles(load())
     found = [bundles.load(name) for name in bundles.names()]
     rows = [
@@ -83,7 +87,11 @@ def check(
     names: Annotated[list[str] | None, typer.Argument(help="Bundles; without any, the whole folder.")] = None,
     json: Json = False,
 ) -> None:
-    """Report everything that is wrong, each with its place; exit 2 when anything is."""
+    """
+    Report everything that is wrong, each with its place; exit 2 when anything is.
+
+    Example: agent bundles check interview support
+    """
     bundles = _bundles(load())
     try:
         checked = [bundles.load(name) for name in names or bundles.names()]
@@ -138,7 +146,11 @@ def _problem(problem: Problem) -> dict[str, Any]:
 
 @app.command("schema")
 def schema() -> None:
-    """Print the JSON Schema of bundle files, for editors."""
+    """
+    Print the JSON Schema of bundle files, for editors.
+
+    Example: agent bundles schema > bundles/bundle.schema.json
+    """
     typer.echo(dumps(bundle_schema(), ensure_ascii=False, indent=1))
 
 

@@ -18,7 +18,11 @@ Json = Annotated[bool, typer.Option("--json", callback=want_json, is_eager=True,
 
 @app.command("upgrade")
 def upgrade(json: Json = False) -> None:
-    """Bring the schema to what this version needs. Several at once are safe: one works, the others wait."""
+    """
+    Bring the schema to what this version needs. Several at once are safe: one works, the others wait.
+
+    Example: agent db upgrade
+    """
     try:
         before = upgrade_schema(load().database())
     except DatabaseTroubleError as exc:
@@ -33,7 +37,11 @@ def upgrade(json: Json = False) -> None:
 
 @app.command("check")
 def check(json: Json = False) -> None:
-    """Say whether the schema is what this version needs; exit 1 if it is not. Changes nothing."""
+    """
+    Say whether the schema is what this version needs; exit 1 if it is not. Changes nothing.
+
+    Example: agent db check --json
+    """
     try:
         state = check_schema(load().database())
     except DatabaseTroubleError as exc:

@@ -24,6 +24,8 @@ def erase(
     Erase a session or a user: database, search index, journals, and what Redis holds; say what was removed.
 
     Nothing brings it back: what a machine that was cut off still has of it is removed when it turns up.
+
+    Example: agent transcripts erase --user u1
     """
     if (session is None) == (not user):
         fail("name one of --session ID and --user U", code="usage")

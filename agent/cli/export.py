@@ -43,7 +43,11 @@ def export(
         Path | None, typer.Option("--output", "-o", help="A file; for vtt of many sessions a folder.")
     ] = None,
 ) -> None:
-    """Export records: those with these ids, or all that the filters leave."""
+    """
+    Export records: those with these ids, or all that the filters leave.
+
+    Example: agent transcripts export --from 2026-01-01 --format csv --output turns.csv
+    """
     with records(load_settings()) as engine:
         if session_ids:
             ids: Iterable[str] = session_ids

@@ -36,7 +36,11 @@ def list_(
     ] = None,
     json: Json = False,
 ) -> None:
-    """List past sessions, newest first. Live sessions are not among them."""
+    """
+    List past sessions, newest first. Live sessions are not among them.
+
+    Example: agent transcripts list --user u1 --from 2026-01-01 --json
+    """
     with records(load_settings()) as engine:
         page = history.list_transcripts(engine, chosen.owner, chosen.filters, limit=limit, after=after)
     if json:
@@ -52,7 +56,11 @@ def list_(
 def show(
     session_id: SessionId, user: User = None, organization: Organization = None, json: Json = False
 ) -> None:
-    """Show one record; with --json as transcript/v1."""
+    """
+    Show one record; with --json as transcript/v1.
+
+    Example: agent transcripts show s-1 --json
+    """
     with records(load_settings()) as engine:
         transcript = history.load(engine, session_id, owner_of(organization, user))
     if transcript is None:
@@ -71,7 +79,11 @@ def search(
     limit: Annotated[int, typer.Option(min=1, max=200, help="Most hits.")] = 20,
     json: Json = False,
 ) -> None:
-    """Search what was said, in any script; best hits first, the found words marked."""
+    """
+    Search what was said, in any script; best hits first, the found words marked.
+
+    Example: agent transcripts search refund --bundle support
+    """
     asked = " ".join(f'"{part}"' if " " in part and '"' not in part else part for part in query)
     with records(load_settings()) as engine:
         hits = search_records(engine, chosen.owner, asked, chosen.filters, limit=limit)
@@ -92,7 +104,11 @@ def stats(
     by: Annotated[By, typer.Option(help="Grouped by what.")] = By.day,
     json: Json = False,
 ) -> None:
-    """Count sessions, their duration, turns, tokens and characters, per day, bundle or end reason."""
+    """
+    Count sessions, their duration, turns, tokens and characters, per day, bundle or end reason.
+
+    Example: agent transcripts stats --by bundle
+    """
     with records(load_settings()) as engine:
         rows = statistics(engine, chosen.owner, chosen.filters, by=by.value)
     if json:
@@ -112,7 +128,11 @@ def rename(
     user: User = None,
     organization: Organization = None,
 ) -> None:
-    """Give a session a title."""
+    """
+    Give a session a title.
+
+    Example: agent transcripts rename s-1 "The lost parcel"
+    """
     with records(load_settings()) as engine:
         if not history.rename(engine, session_id, owner_of(organization, user), title.strip() or None):
             unknown(session_id)

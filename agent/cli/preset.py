@@ -58,7 +58,11 @@ def _found(store: PresetStore, user: str, organization: str | None, preset: str)
 
 @app.command("list")
 def list_presets(user: User, organization: Organization = None, json: Json = False) -> None:
-    """List a user's presets; the default has a star."""
+    """
+    List a user's presets; the default has a star.
+
+    Example: agent preset list --user u1
+    """
     store = _store(load())
     found = _done(lambda: store.list(user, organization))
     if json:
@@ -75,7 +79,11 @@ def show(
     organization: Organization = None,
     json: Json = False,
 ) -> None:
-    """Print a preset, as YAML that `agent preset save --file` takes."""
+    """
+    Print a preset, as YAML that `agent preset save --file` takes.
+
+    Example: agent preset show p-1 --user u1
+    """
     store = _store(load())
     found = _done(lambda: _found(store, user, organization, preset))
     if json:
@@ -103,7 +111,11 @@ def save(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Save a preset."""
+    """
+    Save a preset.
+
+    Example: agent preset save --user u1 --name Slowly --bundle interview --set voice_tuning.pace=0.8
+    """
     content = _content(file)
     try:
         settings = {**content.get("settings", {}), **nested(_pair(text) for text in set_ or [])}
@@ -156,7 +168,11 @@ def default_preset(
     preset: Annotated[str | None, typer.Argument(help="Id or name; left out: no default.")] = None,
     organization: Organization = None,
 ) -> None:
-    """Make a preset the user's default, or leave the user without one."""
+    """
+    Make a preset the user's default, or leave the user without one.
+
+    Example: agent preset default --user u1 p-1
+    """
     store = _store(load())
 
     def work() -> None:
@@ -171,7 +187,11 @@ def default_preset(
 def delete_preset(
     preset: Annotated[str, typer.Argument(help="Id or name.")], user: User, organization: Organization = None
 ) -> None:
-    """Delete a preset."""
+    """
+    Delete a preset.
+
+    Example: agent preset delete p-1 --user u1
+    """
     store = _store(load())
     _done(lambda: store.delete(user, _found(store, user, organization, preset).id, organization))
     typer.echo(f"deleted {preset}")

@@ -145,6 +145,8 @@ def list_(as_json: Json = False) -> None:
     List the sessions that have begun and not ended, oldest first.
 
     `phase` is claimed, configured (the agent is there or on its way, the user is not yet) or live.
+
+    Example: agent session list --json
     """
     from agent.running import live_sessions
 

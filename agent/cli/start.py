@@ -21,7 +21,16 @@ def start() -> None:
 
     Example: LIVEKIT_URL=ws://localhost:7880 LIVEKIT_API_KEY=devkey LIVEKIT_API_SECRET=secret agent start
     """
-    from agent.serving import StartError, serve
+    try:
+        from agent.serving import StartError, serve
+    except ImportError as exc:  # a name that another version of the library has elsewhere or not at all
+        if not (exc.name or "").startswith("livekit."):
+            raise
+        fail(
+            f"the installed livekit-agents lacks {exc.name}; install the version this runtime pins",
+            code="livekit_agents_version",
+            exit=FAILED,
+        )
 
     settings = process_settings.load()
     settings.require_livekit()

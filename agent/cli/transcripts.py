@@ -35,7 +35,11 @@ def finalize_(
     ] = IDLE_SECONDS,
     json: Json = False,
 ) -> None:
-    """Make the records of sessions that are over and have none; for cron, beside or instead of a worker."""
+    """
+    Make the records of sessions that are over and have none; for cron, beside or instead of a worker.
+
+    Example: agent transcripts finalize --json
+    """
     settings = load_settings()
     done: list[Outcome] = []
     problems: list[str] = []

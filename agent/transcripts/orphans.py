@@ -21,7 +21,11 @@ IDLE_SECONDS = 120.0
 
 
 def orphans(
-    journals: Path, redis: "redis_client.Redis | None" = None, *, idle_seconds: float = IDLE_SECONDS
+    journals: Path,
+    redis: "redis_client.Redis | None" = None,
+    *,
+    idle_seconds: float = IDLE_SECONDS,
+    elsewhere: bool = True,
 ) -> Iterator[str]:
     """
     The ids of sessions to make a record of: those that nobody can resume. Each once.
@@ -30,6 +34,7 @@ def orphans(
         journals: The folder of all journals.
         redis: A client that is not asynchronous; None: only this disk is looked at.
         idle_seconds: How long a journal without an end must have been quiet.
+        elsewhere: Whether to look for journals of other machines, too: through every stream in Redis.
 
     Raises:
         OSError: The folder cannot be read.
@@ -40,7 +45,7 @@ def orphans(
         seen.add(session_id)
         if is_over(session_id, journals, redis, idle_seconds=idle_seconds):
             yield session_id
-    if redis is None:
+    if redis is None or not elsewhere:
         return
     for session_id in sessions_in_streams(redis):
         if session_id not in seen and is_over(session_id, journals, redis, idle_seconds=idle_seconds):

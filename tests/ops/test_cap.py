@@ -89,13 +89,16 @@ async def test_a_start_above_everybodys_cap_says_so(pair: Pair) -> None:
     """`agent session start` names the reason: every worker is full, and how full; nothing starts later."""
     settings = pair[0].settings.model_copy(update={"name": "capped"})
     pair[0].settings = settings
+    command = pair[0].command("session", "start", "--session-id", "above-2", "--bundle", "talk", "--json")
+    by_command = asyncio.create_task(
+        asyncio.to_thread(
+            subprocess.run, command, env=pair[0].environment, capture_output=True, text=True, check=False
+        )
+    )
     with pytest.raises(NotStartedError, match=r"all 2 workers .*are full \(4 of 4 sessions\)") as refused:
         await pair[0].session("above")
     assert refused.value.code == "full"
-    command = pair[0].command("session", "start", "--session-id", "above-2", "--bundle", "talk", "--json")
-    done = await asyncio.to_thread(
-        subprocess.run, command, env=pair[0].environment, capture_output=True, text=True, check=False
-    )
+    done = await by_command
     assert done.returncode == 1
     assert json.loads(done.stderr)["error"]["code"] == "full"
 

@@ -1,0 +1,223 @@
+"""`agent doctor`: each part that is wrong is named with its cause and its cure, whatever else is wrong."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientSession, web
+from pydantic import SecretStr
+from redis import Redis
+
+from agent.examination import LOSSY_POLICIES, Finding, examine
+from agent.services.livekit_server import LiveKitServer
+from agent.services.ports import free_ports
+from agent.services.valkey import EmbeddedValkey
+from agent.settings import Settings
+from agent.transcripts import migrations
+from tests.transcripts.test_migrations import newer  # noqa: F401 - a fixture
+
+TEXT_ONLY = "modality_profile: text_only\nagents: {a: {instructions: You help.}}\n"
+
+
+@pytest.fixture
+def right(livekit_server: LiveKitServer, tmp_path: Path) -> dict[str, Any]:
+    """Settings under which nothing is wrong."""
+    (tmp_path / "bundles").mkdir()
+    (tmp_path / "bundles" / "good.yaml").write_text(TEXT_ONLY + "models: {llm: {provider: offline}}\n")
+    return {
+        "livekit_url": livekit_server.url,
+        "livekit_api_key": livekit_server.api_key,
+        "livekit_api_secret": livekit_server.api_secret,
+        "bundles": tmp_path / "bundles",
+        "data": tmp_path / "data",
+        "http_port": free_ports(1)[0],
+    }
+
+
+async def found(right: dict[str, Any], part: str, **wrong: Any) -> Finding:
+    """What is said of one part when these settings are wrong; every other part is looked at all the same."""
+    findings = {finding.part: finding for finding in await examine(Settings(**{**right, **wrong}))}
+    assert set(findings) == {
+        "library", "livekit", "clock", "redis", "database", "bundles", "keys", "data", "port",
+    }  # fmt: skip
+    return findings[part]
+
+
+async def test_nothing_is_wrong(right: dict[str, Any]) -> None:
+    """With everything in place every part is ok."""
+    assert [finding for finding in await examine(Settings(**right)) if not finding.ok] == []
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("localhost:7880", "is no address"),
+        ("ws://", "is no address"),
+        ("ws://127.0.0.1:{free}", "nobody listens on this port"),
+        ("ws://no-such-host.invalid", "no host has this name"),
+    ],
+)
+async def test_a_wrong_url(right: dict[str, Any], url: str, says: str) -> None:
+    """No address, a closed port and an unknown name are three different things."""
+    finding = await found(right, "livekit", livekit_url=url.format(free=free_ports(1)[0]))
+    assert (finding.ok, says in finding.what, "LIVEKIT_URL" in finding.cure) == (False, True, True)
+
+
+async def test_a_server_that_is_not_livekit(right: dict[str, Any]) -> None:
+    """Another web server at the address is told from LiveKit."""
+    async with serving(web.Application()) as url:
+        finding = await found(right, "livekit", livekit_url=url)
+    assert (finding.ok, "not as LiveKit does" in finding.what) == (False, True)
+
+
+async def test_a_wrong_key(right: dict[str, Any]) -> None:
+    """A secret that the server does not take is named by its variable and never shown."""
+    finding = await found(right, "livekit", livekit_api_secret="wrong" * 10)
+    assert "does not accept the key" in finding.what
+    assert "LIVEKIT_API_SECRET" in finding.cure
+    assert "wrongwrong" not in finding.what + finding.cure
+
+
+@pytest.mark.parametrize(("ahead", "says"), [(600, "600 s behind"), (-600, "600 s ahead of"), (0, "agrees")])
+async def test_a_clock_that_is_wrong(
+    right: dict[str, Any], livekit_server: LiveKitServer, ahead: int, says: str
+) -> None:
+    """A server whose clock is ten minutes off: said with the direction, and what to do."""
+    real = livekit_server.url.replace("ws://", "http://")
+
+    async def relay(request: web.Request) -> web.Response:
+        async with (
+            ClientSession() as http,
+            http.request(
+                request.method, real + request.path_qs, data=await request.read(), headers=request.headers
+            ) as answer,
+        ):
+            date = formatdate(time.time() + ahead, usegmt=True)
+            kind = {"Content-Type": answer.headers.get("Content-Type", "text/plain"), "Date": date}
+            return web.Response(status=answer.status, body=await answer.read(), headers=kind)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", relay)
+    async with serving(app) as url:
+        finding = await found(right, "clock", livekit_url=url)
+    # the header has whole seconds
+    assert any(says.replace("600", seconds) in finding.what for seconds in ("599", "600", "601")), (
+        finding.what
+    )
+    assert finding.ok is (ahead == 0)
+    assert ahead == 0 or "NTP" in finding.cure
+
+
+async def test_a_missing_model_key(right: dict[str, Any]) -> None:
+    """The variables and the bundles that need them are named; nothing is asked of the provider."""
+    (right["bundles"] / "talk.yaml").write_text(TEXT_ONLY + "models: {llm: {provider: openai}}\n")
+    (right["bundles"] / "own.yaml").write_text(
+        TEXT_ONLY + "models: {llm: {provider: openai, api_key_env: ACME_KEY}}\n"
+    )
+    finding = await found(right, "keys")
+    assert finding.what == "not set: ACME_KEY for own; OPENAI_API_KEY for talk"
+    assert ".env" in finding.cure
+    assert (await found(right, "bundles")).what == "2 of 3 cannot be served"
+
+
+async def test_a_folder_without_bundles(right: dict[str, Any], tmp_path: Path) -> None:
+    """A folder that is not there is named, with the setting to change."""
+    finding = await found(right, "bundles", bundles=tmp_path / "nowhere")
+    assert (finding.ok, "nowhere" in finding.what, "AGENT_BUNDLES" in finding.cure) == (False, True, True)
+
+
+async def test_an_unwritable_folder(right: dict[str, Any], tmp_path: Path) -> None:
+    """A folder in which no file can be made, whoever asks: a file is where it should be."""
+    (tmp_path / "file").write_text("")
+    finding = await found(right, "data", data=tmp_path / "file" / "data")
+    assert (finding.ok, "cannot be written" in finding.what, "AGENT_DATA" in finding.cure) == (
+        False,
+        True,
+        True,
+    )
+
+
+async def test_an_old_database(right: dict[str, Any], tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """A schema of an earlier release, and none at all: `agent db upgrade` is the cure."""
+    url = f"sqlite:///{tmp_path / 'old.db'}"
+    migrations.upgrade(url)
+    assert (await found(right, "database", database_url=SecretStr(url))).ok
+    request.getfixturevalue("newer")
+    finding = await found(right, "database", database_url=SecretStr(url))
+    assert (finding.ok, "is older than this version needs" in finding.what) == (False, True)
+    assert "agent db upgrade" in finding.what
+    nothing = await found(right, "database", database_url=SecretStr(f"sqlite:///{tmp_path / 'none.db'}"))
+    assert (nothing.ok, "agent db upgrade" in nothing.what) == (False, True)
+
+
+async def test_a_redis_that_would_lose_sessions(right: dict[str, Any], tmp_path: Path) -> None:
+    """Each eviction policy that may drop a live session is named; noeviction is right."""
+    with EmbeddedValkey(tmp_path / "valkey") as valkey, Redis.from_url(valkey.url) as client:
+        for policy in LOSSY_POLICIES:
+            client.config_set("maxmemory-policy", policy)
+            finding = await found(right, "redis", redis_url=SecretStr(valkey.url))
+            assert (finding.ok, policy in finding.what, "noeviction" in finding.cure) == (False, True, True)
+        client.config_set("maxmemory-policy", "noeviction")
+        assert (await found(right, "redis", redis_url=SecretStr(valkey.url))).ok
+
+
+async def test_a_redis_that_is_not_there(right: dict[str, Any]) -> None:
+    """Nobody at REDIS_URL is said with the variable."""
+    finding = await found(right, "redis", redis_url=SecretStr(f"redis://127.0.0.1:{free_ports(1)[0]}"))
+    assert (finding.ok, "REDIS_URL" in finding.what) == (False, True)
+
+
+async def test_a_port_that_is_taken(right: dict[str, Any]) -> None:
+    """Another program on the worker's port is trouble; a worker that answers there is not."""
+    with socket.create_server(("", 0)) as taken:
+        finding = await found(right, "port", http_port=taken.getsockname()[1])
+    assert (finding.ok, "AGENT_HTTP_PORT" in finding.cure) == (False, True)
+
+    async def live(_: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    app = web.Application()
+    app.router.add_get("/livez", live)
+    async with serving(app) as url:
+        finding = await found(right, "port", http_port=int(url.rsplit(":", 1)[1]))
+    assert (finding.ok, "a worker runs" in finding.what) == (True, True)
+
+
+def test_one_line_each_and_json(tmp_path: Path) -> None:
+    """With nothing set: a line for each part, exit status 1; `--json` has the same as data."""
+    environment = {"PATH": "/usr/bin:/bin", "AGENT_DATA": str(tmp_path / "var"), "AGENT_HTTP_PORT": "0"}
+    for options in ([], ["--json"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "agent", "doctor", *options],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (1, "")
+        if options:
+            findings = json.loads(done.stdout)
+            assert [set(one) for one in findings] == [{"part", "ok", "what", "cure"}] * 9
+        else:
+            lines = done.stdout.splitlines()
+            assert len(lines) == 9
+            assert all(line.startswith(("ok  ", "bad ")) for line in lines)
+            assert "LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET not set" in done.stdout
+
+
+class serving:  # noqa: N801 - reads as what it is in `async with`
+    """An application on a loopback port; gives its address."""
+
+    def __init__(self, app: web.Application) -> None:
+        self._runner = web.AppRunner(app)
+
+    async def __aenter__(self) -> str:
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._runner.cleanup()
