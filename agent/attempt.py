@@ -5,10 +5,9 @@ import contextlib
 import json
 import logging
 import os
-import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import redis.asyncio
 from livekit.agents import JobContext
@@ -16,10 +15,13 @@ from redis.exceptions import RedisError
 
 from agent import settings as process_settings
 from agent import stores
-from agent.ending import End
+from agent.confidential import secrets_of
+from agent.ending import SUPERSEDED, End
+from agent.metrics import FIGURE
 from agent.people import agent_identity
 from agent.settings import Settings
 from agent.signals import timestamp
+from agent.tracing import Trace
 from agent.transcripts.journal import Journal
 from agent.transcripts.redaction import redactor
 from agent.transcripts.shipping import Shipper
@@ -44,9 +46,6 @@ RENEW_SECONDS = 600.0
 CLOSE_SECONDS = 3.0
 """Longest time in seconds for the journal's last write and its copy in Redis."""
 
-LEAST_SECRET = 8
-"""Characters; shorter values of the environment are words that anybody may say."""
-_SECRET_NAME = re.compile(r"(?:KEY|SECRET|TOKEN|PASSWORD|CREDENTIALS?)S?$", re.IGNORECASE)
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +62,7 @@ class Attempt:
         state: The session's state in Redis.
         client: Redis, for as long as this attempt lives.
         deadline: When the time for the stores at job start is over, on the event loop's time.
+        trace: Of this attempt; its phase is the claim.
     """
 
     def __init__(
@@ -76,8 +76,10 @@ class Attempt:
         state: SessionState,
         client: "redis.asyncio.Redis",
         deadline: float,
+        trace: Trace,
     ) -> None:
         self.settings = settings
+        self.trace = trace
         self.redis_url = redis_url_of(settings)
         self.dispatch = dispatch
         self.refusal = refusal
@@ -93,6 +95,7 @@ class Attempt:
         self.keys: Mapping[str, str] = process_settings.environment()
         self.outcome: str = claimed.answer
         self.log_fields: dict[str, Any] = {"session": self.session_id, "attempt": self.number}
+        self._claimed_at = asyncio.get_running_loop().time()
         self._resolved: Resolved | None = None
         self._journal: Journal | None = None
         self._ctx = ctx
@@ -113,6 +116,7 @@ class Attempt:
         self._resolved = resolved
         self.user_id = resolved.user_id or self.user_id
         self.log_fields |= {"bundle": resolved.bundle, "digest": resolved.digest[:15]}
+        self.trace.note(bundle=resolved.bundle, digest=resolved.digest)
         self._ctx.log_context_fields = {**self._ctx.log_context_fields, **self.log_fields}
         self._background(self.own())
         self._open_journal(resolved)
@@ -170,7 +174,7 @@ class Attempt:
             self.session_id,
             self.number,
             redact=redactor([rule if isinstance(rule, str) else rule.model_dump() for rule in rules]),
-            secrets=_secrets(self.settings, self.keys, resolved),
+            secrets=secrets_of(self.settings, self.keys, _key_variables(resolved)),
             shipper=Shipper(self.redis_url, self.session_id) if self.claimed.guarded else None,
         )
         job = self._ctx.job
@@ -206,13 +210,29 @@ class Attempt:
         """Somebody came or went."""
         self.journal.append("participant", identity=identity, kind=kind, change=change)
 
+    def figure(self, name: str, seconds: float) -> None:
+        """Something measured, for the worker's metrics; no part of the record."""
+        self.journal.append(FIGURE, name=name, seconds=round(seconds, 4))
+
     def live(self) -> None:
         """The user is here for the first time: maximum duration and idle count from now."""
         self.journal.append("live")
+        self.trace.phase("live")
         self._background(self.write_state(phase="live", live_at="@now"))
         self._renewing = asyncio.create_task(self._renew(), name="renew")
 
     # ------------------------------------------------------------------ state
+
+    def redis_ms(self) -> int:
+        """Redis TIME now, in milliseconds, by this process's clock since the claim; 0 when unguarded."""
+        gone = asyncio.get_running_loop().time() - self._claimed_at
+        return self.claimed.now_ms + round(gone * 1000) if self.claimed.guarded else 0
+
+    async def owner(self) -> str | None:
+        """The identity of the agent that holds the claim by now; None: nobody does, or Redis is away."""
+        with contextlib.suppress(RedisError, OSError):
+            return (await self.state.read()).get("identity") or None
+        return None
 
     async def write_state(self, **fields: str | int) -> None:
         """Write to the session's state; a store in trouble does not hold up the call."""
@@ -277,6 +297,7 @@ class Attempt:
     async def end(self, end: End) -> None:
         """Journal the end, mark the session ended, forget its keys; the journal first, it is the truth."""
         self.outcome = end.reason
+        self.trace.note(end_reason=end.reason)
         self.journal.append("end", reason=end.reason, detail=end.detail)
         await asyncio.to_thread(self.journal.flush, CLOSE_SECONDS)
         if not self.claimed.guarded:
@@ -291,6 +312,17 @@ class Attempt:
             )
             await self.redis.delete(*self._own_keys())
             await self.disown()
+
+    def last_word(self, end: End) -> None:
+        """The same in short, from any thread, where `end` did not come to it: the process is killed now."""
+        self.journal.append("end", reason=end.reason, detail=end.detail)
+        self.journal.flush(CLOSE_SECONDS)
+
+    async def discard(self) -> None:
+        """Leave no trace: another agent serves the session, and its record is the only one."""
+        self.outcome = SUPERSEDED
+        await asyncio.to_thread(self.journal.close, CLOSE_SECONDS)
+        self.journal.path.unlink(missing_ok=True)
 
     def _own_keys(self) -> list[str]:
         """
@@ -314,6 +346,7 @@ class Attempt:
             await asyncio.to_thread(self._journal.close, CLOSE_SECONDS)
         with contextlib.suppress(RedisError, OSError):
             await self.redis.aclose()
+        await asyncio.to_thread(self.trace.close)
 
     def _background(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -327,6 +360,7 @@ async def claim(settings: Settings, ctx: JobContext) -> Attempt:
 
     A store in trouble does not stop the call: it then runs unguarded, which the transcript says.
     """
+    began = time.time_ns()
     loop = asyncio.get_running_loop()
     deadline = loop.time() + settings.store_budget_seconds
     refusal = None
@@ -353,9 +387,11 @@ async def claim(settings: Settings, ctx: JobContext) -> Attempt:
     except (RedisError, OSError, TimeoutError) as exc:
         logger.warning("the session runs unguarded: Redis failed at the claim: %s", type(exc).__name__)
         claimed = Claim("new", session_id)
+    trace = Trace(settings, claimed.session_id, claimed.attempt, began)
+    trace.note(claim=claimed.answer)
     return Attempt(
         settings, ctx, dispatch=dispatch, refusal=refusal, claimed=claimed, state=state, client=client,
-        deadline=deadline,
+        deadline=deadline, trace=trace,
     )  # fmt: skip
 
 
@@ -365,24 +401,16 @@ def redis_url_of(settings: Settings) -> str:
     return settings.redis_url.get_secret_value()
 
 
-def _secrets(settings: Settings, keys: Mapping[str, str], resolved: Resolved | None) -> list[str]:
-    """Values that must not turn up in a journal, wherever they come from."""
-    found = [settings.livekit_api_secret, settings.openai_api_key, settings.eleven_api_key]
-    values = {secret.get_secret_value() for secret in found if secret is not None}
-    for url in (settings.redis_url, settings.database_url):
-        password = urlsplit(url.get_secret_value()).password if url is not None else None
-        values |= {password, unquote(password)} if password else set()
-    named = _key_variables(resolved.config.model_dump(mode="json")) if resolved is not None else set()
-    values |= {value for name, value in keys.items() if name in named or _SECRET_NAME.search(name)}
-    return [value for value in values if len(value) >= LEAST_SECRET]
+def _key_variables(resolved: Resolved | None) -> set[str]:
+    """Every variable that the config names as one with a key in it (`api_key_env`)."""
+    return _named_in(resolved.config.model_dump(mode="json")) if resolved is not None else set()
 
 
-def _key_variables(config: object) -> set[str]:
-    """Every variable that a config names as one with a key in it (`api_key_env`)."""
+def _named_in(config: object) -> set[str]:
     if isinstance(config, list):
-        return {name for each in config for name in _key_variables(each)}
+        return {name for each in config for name in _named_in(each)}
     if not isinstance(config, dict):
         return set()
     named = config.get("api_key_env")
-    inner = {name for each in config.values() for name in _key_variables(each)}
+    inner = {name for each in config.values() for name in _named_in(each)}
     return inner | {named} if isinstance(named, str) else inner

@@ -216,10 +216,16 @@ class Clock:
         moments += [now + mark - self._idle for mark in marks[:1] + marks[-1:]]
         return min(moments, default=None)
 
+    def silence(self, now: float) -> tuple[float, bool]:
+        """Idle in seconds, and whether it grows at present or stands still."""
+        self._advance(now)
+        is_here = self._live_at is not None and self._absent_since is None
+        return self._idle, is_here and not self._standing_still_at(now)
+
     @property
-    def idle_seconds(self) -> float:
-        """Idle at the last look, in seconds."""
-        return self._idle
+    def tool_works(self) -> bool:
+        """Whether a tool is at work."""
+        return bool(self._tools)
 
     @property
     def live_at(self) -> float | None:

@@ -5,7 +5,6 @@ Handlers only note (journal, clock, signals) and return; nothing here decides wh
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Mapping
 from typing import Any, cast
@@ -14,8 +13,7 @@ from livekit import rtc
 from livekit.agents import (
     AgentSession,
     AgentStateChangedEvent,
-    CloseEvent,
-    ErrorEvent,
+    ConversationItemAddedEvent,
     JobContext,
     TurnHandlingOptions,
     UserInputTranscribedEvent,
@@ -27,34 +25,30 @@ from livekit.agents.voice import SpeechHandle, room_io
 from agent import library
 from agent.agents.configured import ConfiguredAgent
 from agent.agents.roster import Roster
-from agent.agents.tools import ToolWatch
+from agent.agents.saying import say
+from agent.agents.seeing import Eyes
+from agent.agents.tools import TOOL_STEPS, ToolWatch
 from agent.casting import Casting
+from agent.chat import Chat
 from agent.clock import Clock
-from agent.ending import AGENT_ENDED, PROVIDER_ERROR, Ending
+from agent.ending import AGENT_ENDED, Ending
+from agent.failing import Failing
 from agent.heard import Heard
 from agent.listening import Ears, listening_rate
 from agent.notes import Notes
 from agent.people import People
-from agent.providers.last_resort import last_sentence, last_words
 from agent.providers.patience import connect_options
 from agent.providers.turns import build_vad, turn_handling
 from agent.signals import Signals
+from agent.taking_over import owes_answer, up_to_the_users_words
 from agent.timers import Timers
 from agent.transcripts.journal import Journal
 from config_store.schema import Generate, SessionConfig
 
-LAST_WORDS_SECONDS = 8.0
-"""Longest time in seconds for telling the user that a provider failed for good."""
 CLOSE_SECONDS = 3.0
 """Longest time in seconds that livekit's own closing may take."""
 LATE_WORDS_SECONDS = 0.3
 """How long closing waits for a last transcript; the library's default of 2 s delays every end."""
-ARRIVAL_SECONDS = 5.0
-"""How long a text waits to learn whether it is the user's: news of a silent participant takes 2 to 3 s."""
-CHAT_CHARACTERS = 4000
-"""Longest chat text that counts as a turn; longer ones are dropped."""
-CHAT_PER_10_SECONDS = 10
-"""Most chat texts within 10 s that count as turns."""
 
 logger = logging.getLogger(__name__)
 
@@ -103,15 +97,15 @@ class Conversation:
             speaker=self._speaker,
         )  # fmt: skip
         self._ears: Ears | None = None
+        self._eyes = Eyes(ctx.room, config)
         self._greeted: set[str] = set()
-        self._chats: list[float] = []
+        self._unheard: set[str] = set()  # ids of messages that were over when the user was away
         self._tasks: set[asyncio.Task[Any]] = set()
         self._resuming = False
         self._talking = False
-        self._failing = False
         self.agent_said_goodbye = False
         """Whether an agent ended the call with words of its own."""
-        self._casting = casting or Casting(config, keys)
+        self._casting = casting or Casting(config, keys, self._notes.provider_changed)
         self._roster = Roster(
             config,
             models=self._casting.for_agent,
@@ -120,6 +114,8 @@ class Conversation:
             stage=self,
         )
         self._session: AgentSession[None] = self._make_session()
+        self._chat = Chat(ctx.room, people, self._session, lambda: self._user_acted(final=True))
+        self._failing = Failing(self._session, config=lambda: self._config, people=people, ending=ending)
 
     # ------------------------------------------------------------------ making
 
@@ -133,12 +129,12 @@ class Conversation:
             session_close_transcript_timeout=LATE_WORDS_SECONDS,
             aec_warmup_duration=None,  # it makes the first 3 s of speech uninterruptible
             conn_options=connect_options(unrecoverable_errors=1),
+            max_tool_steps=TOOL_STEPS,
         )
         session.on("user_state_changed", self._on_user_state)
         session.on("agent_state_changed", self._on_agent_state)
         session.on("user_input_transcribed", self._on_transcript)
-        session.on("error", self._on_error)
-        session.on("close", self._on_close)
+        session.on("conversation_item_added", self._on_item)
         self._notes.follow(session)
         return session
 
@@ -148,7 +144,7 @@ class Conversation:
             audio_input=False if text_only or self._ears else self._audio_input(),
             audio_output=not text_only,
             text_output=self._config.captions or text_only,
-            text_input=room_io.TextInputOptions(text_input_cb=self._on_chat),
+            text_input=False,  # the chat is taken by ours
             close_on_disconnect=False,  # a page refresh is not an end; the absence timer is ours
         )
 
@@ -189,6 +185,7 @@ class Conversation:
     def link(self, identity: str) -> None:
         """Listen to this participant, and speak to them."""
         self._session.room_io.set_participant(identity)
+        self._eyes.follow(identity)
         if self._ears is not None:
             self._ears.speaker = identity
 
@@ -204,15 +201,15 @@ class Conversation:
     async def resume(self, recovery: str | None, *, answer: bool) -> None:
         """Go on after a crash: say the recovery words, then answer if the last word was the user's."""
         self._talking = True
-        unanswered = _up_to_the_users_words(self._session.history)
+        unanswered = up_to_the_users_words(self._session.history)
         if recovery:
-            await self._finished(self._session.say(recovery))
+            await self._finished(say(self._session, recovery))
         if answer:
             self._session.generate_reply(chat_ctx=unanswered)
 
     def say(self, text: str) -> None:
         """The present agent says this."""
-        self._session.say(text)
+        say(self._session, text)
 
     def tell_agent(self, text: str) -> None:
         """The present agent's model is told something, and answers."""
@@ -236,16 +233,22 @@ class Conversation:
             self._journal.append("error", source="revision", message=type(exc).__name__)
 
     def hush(self) -> None:
-        """Stop speaking at once: nobody is there to hear it."""
-        if (speech := self._session.current_speech) is not None:
+        """Stop speaking at once, because nobody is there to hear it; a tool at work finishes what it does."""
+        if (speech := self._session.current_speech) is not None and not self._clock.tool_works:
             speech.interrupt(force=True)
+
+    def welcome_back(self) -> None:
+        """The user is there again: what they asked for and did not hear is answered, nothing is repeated."""
+        history = self._session.history
+        if self._session.current_speech is None and owes_answer(history, self._unheard):
+            self._session.generate_reply(chat_ctx=up_to_the_users_words(history))
 
     async def goodbye(self, text: str, seconds: float) -> None:
         """Say last words and wait until they were heard, for at most this many seconds."""
         try:
             async with asyncio.timeout(seconds):
                 await self._session.interrupt(force=True)
-                await self._finished(self._session.say(text, allow_interruptions=False))
+                await self._finished(say(self._session, text, interruptible=False))
         except (TimeoutError, RuntimeError) as exc:
             logger.warning("the goodbye was cut short: %s", type(exc).__name__)
             self.hush()
@@ -260,16 +263,23 @@ class Conversation:
             self.hush()
 
     async def close(self) -> None:
-        """End livekit's session; bounded, because its closing can hang on a provider or an empty room."""
-        try:
-            async with asyncio.timeout(CLOSE_SECONDS):
-                await self._session.aclose()
-        except TimeoutError:
+        """
+        End livekit's session; bounded, because its closing can hang on a provider, on an empty room or on a
+        tool that ignores its cancellation. What hangs is left behind, and goes with the process.
+        """
+        self._failing.stop()
+        self._chat.stop()
+        closing = asyncio.create_task(self._session.aclose(), name="closing")
+        await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
+        if not closing.done():
             logger.warning("livekit's session did not close within %g s", CLOSE_SECONDS)
+        elif (exc := closing.exception()) is not None:
+            logger.warning("livekit's session did not close well: %s", type(exc).__name__)
         for task in self._tasks:
             task.cancel()
         if self._ears is not None:
             await self._ears.aclose()
+        await self._eyes.aclose()
         self._notes.commit_leftovers()
         await self._casting.close()
 
@@ -278,6 +288,7 @@ class Conversation:
     async def entered(self, agent: ConfiguredAgent) -> None:
         """An agent took the floor: greet when it came by handover; the first one waits for the user."""
         self._signals.attributes(agent=agent.id)
+        self._eyes.look(agent.id)
         if self._talking:
             await self._greet(agent, arriving=False)
 
@@ -288,13 +299,17 @@ class Conversation:
         if first and isinstance(greeting, Generate):
             self._session.generate_reply(instructions=greeting.generate)
         elif first and isinstance(greeting, str):
-            self._session.say(greeting)
+            say(self._session, greeting)
         elif not arriving:
             self._session.generate_reply()
 
     def history(self) -> llm.ChatContext:
         """The conversation so far."""
         return self._session.history
+
+    async def pictures(self) -> list[llm.ImageContent]:
+        """What the present agent sees of the user."""
+        return await self._eyes.pictures()
 
     def end_call(self, speech: SpeechHandle) -> None:
         """An agent ended the call with this speech."""
@@ -317,6 +332,7 @@ class Conversation:
 
     async def _tool_begins(self, call_id: str, name: str, arguments: dict[str, Any]) -> None:
         self._clock.tool(self._loop.time(), call_id, working=True)
+        self._timers.look()
         number = self._journal.append(
             "tool_call", call_id=call_id, name=name, arguments=arguments, agent=self.agent
         )
@@ -337,6 +353,10 @@ class Conversation:
         self._clock.agent_speaking(self._loop.time(), speaking=event.new_state in ("speaking", "thinking"))
         self._timers.look()
 
+    def _on_item(self, event: ConversationItemAddedEvent) -> None:
+        if isinstance(event.item, llm.ChatMessage) and not self._people.present:
+            self._unheard.add(event.item.id)
+
     def _on_transcript(self, event: UserInputTranscribedEvent) -> None:
         if event.transcript.strip():
             self._user_acted(final=event.is_final)
@@ -355,51 +375,8 @@ class Conversation:
         self._roster.user_spoke()
         self._timers.look()
 
-    async def _on_chat(self, session: AgentSession[Any], event: room_io.TextInputEvent) -> None:
-        """Text on `lk.chat` is a turn when it comes from the user, and nothing otherwise."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ARRIVAL_SECONDS):
-                await self._people.known.wait()  # a text may be quicker than the news of who joined
-        now = self._loop.time()
-        self._chats = [at for at in self._chats if now - at < 10.0]
-        text = event.text.strip()
-        if not text or event.participant is None or event.participant.identity != self._people.user:
-            return
-        if len(text) > CHAT_CHARACTERS or len(self._chats) >= CHAT_PER_10_SECONDS:
-            logger.info("a chat text was dropped", extra={"characters": len(text)})
-            return
-        self._chats.append(now)
-        self._user_acted(final=True)
-        await session.interrupt()
-        session.generate_reply(user_input=text)
-
     def _on_handoff(self, old: str, new: str) -> None:
         self._signals.event("handoff", **{"from": old, "to": new})
-
-    def _on_error(self, event: ErrorEvent) -> None:
-        """A provider that failed for good ends the call, with words that need no provider."""
-        if (
-            not getattr(event.error, "recoverable", False)
-            and not self._failing
-            and self._ending.asked is None
-        ):
-            self._failing = True
-            self._background(self._last_resort(str(getattr(event.error, "type", "provider_error"))))
-
-    async def _last_resort(self, cause: str) -> None:
-        try:
-            async with asyncio.timeout(LAST_WORDS_SECONDS):
-                if self._people.present:
-                    await self._session.interrupt(force=True)
-                    words = last_words(self._config)
-                    await self._finished(self._session.say(last_sentence(self._config), audio=words))
-        except (TimeoutError, RuntimeError) as exc:
-            logger.warning("the last words were not heard: %s", type(exc).__name__)
-        self._ending.ask(PROVIDER_ERROR, cause)
-
-    def _on_close(self, event: CloseEvent) -> None:
-        if event.error is not None:
-            self._ending.ask(PROVIDER_ERROR, type(getattr(event.error, "error", event.error)).__name__)
 
     # ------------------------------------------------------------------ small change
 
@@ -410,11 +387,3 @@ class Conversation:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _up_to_the_users_words(history: llm.ChatContext) -> llm.ChatContext:
-    """The talk without what the agent said to the user's last words; tools that ran for them stay."""
-    items = list(history.items)
-    last = max((n for n, i in enumerate(items) if i.type == "message" and i.role == "user"), default=-1)
-    kept = [i for n, i in enumerate(items) if n <= last or i.type != "message"]
-    return llm.ChatContext(kept)

@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
+from livekit import rtc
+
 USER_LEFT: Final = "user_left"
 USER_ENDED: Final = "user_ended"
 IDLE: Final = "idle"
@@ -24,6 +26,12 @@ REASONS: Final = frozenset(
         WORKER_DRAIN, PROVIDER_ERROR, CONFIG_REFUSED, LIVEKIT_LOST, CRASHED,
     }
 )  # fmt: skip
+
+SUPERSEDED: Final = "superseded"
+"""No end of a session: another agent serves it, and this one leaves without a word and without a record."""
+
+ROOM_WORD_SECONDS: Final = 0.5
+"""How long after the library's word the room may still say why it was lost."""
 
 GOODBYE_REASONS: Final = frozenset({IDLE, MAX_DURATION, USER_ENDED, AGENT_ENDED, OPERATOR, WORKER_DRAIN})
 """Ends at which somebody may still hear a goodbye; the agent's own end brings its own words."""
@@ -77,3 +85,20 @@ class Ending:
     async def wait(self) -> End:
         """Wait until something ends the session."""
         return await asyncio.shield(self._end)
+
+
+def room_end(reason: int) -> tuple[str, str]:
+    """Why the room was lost, by LiveKit's DisconnectReason, in the words of our end reasons."""
+    name = rtc.DisconnectReason.Name(rtc.DisconnectReason.ValueType(reason))
+    return DISCONNECT_REASONS.get(name, LIVEKIT_LOST), name.lower()
+
+
+def library_end(ending: Ending, reason: str) -> None:
+    """
+    The library ends this job. What happened to the room says more, and may come a moment later.
+
+    A deleted room and a deleted dispatch look the same from here (livekit-server sends a job termination for
+    both), so the room's own word is waited for.
+    """
+    if reason != "room disconnected":
+        asyncio.get_running_loop().call_later(ROOM_WORD_SECONDS, ending.ask, OPERATOR, reason)

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from livekit import api
@@ -19,8 +20,10 @@ from agent.ending import CRASHED
 from agent.people import agent_identity
 from agent.settings import Settings, environment
 from agent.sweep import Records
+from agent.transcripts.append_file import is_being_written
 from agent.transcripts.entries import Entry
 from agent.transcripts.fold import end_of
+from agent.transcripts.paths import journal_files, session_folder
 from config_store.dispatch import Dispatch, DispatchError, parse_dispatch
 from config_store.state import SessionState, mint_session_id, state_key
 from config_store.stored import Stored, StoredError
@@ -29,6 +32,9 @@ MOST_RECOVERIES = 2
 """How often a session is brought back; a third crash ends it."""
 TAKE_SECONDS = 3.0
 """How long a worker has to take a session that was dispatched again."""
+OUTAGE_SECONDS = 20.0
+"""How long Redis is waited for, in seconds, before a call that crashed meanwhile is given up."""
+OUTAGE_LOOK_SECONDS = 0.2
 LOOK_SECONDS = 0.05
 """Time between two looks at whether somebody took it, or whether the user is there."""
 
@@ -90,15 +96,14 @@ class Recovery:
         """Make the record of a session that ended, bring back one that crashed."""
         dispatch = _dispatch_of(job)
         state = SessionState(self._redis, state_key(dispatch.session_id, job.room))
-        try:
-            found = await state.read()
-        except (RedisError, OSError) as exc:
-            logger.warning("a job is gone and Redis is away: %s; the sweep looks again", type(exc).__name__)
-            found = {}
+        found = await _found(state)
         session_id = found.get("session_id") or dispatch.session_id or mint_session_id(job.job_id)
+        if not found:
+            await self._judge_unguarded(job, session_id)
+            return
         if found.get("owner_job") != job.job_id:
-            # Over, or taken by another job meanwhile, or never claimed: only a record may be due.
-            if found.get("phase") in (None, "ended", "over"):
+            # Over, or taken by another job meanwhile: only a record may be due.
+            if found.get("phase") in ("ended", "over"):
                 await self._records.make(session_id)
             return
         if end_of(await self._entries(session_id)):
@@ -108,6 +113,23 @@ class Recovery:
         logger.warning("a job crashed", extra={"session": session_id, "job": job.job_id})
         await state.release(job.job_id)
         await self._recover(job, state, found, session_id, dispatch)
+
+    async def _judge_unguarded(self, job: DeadJob, session_id: str) -> None:
+        """
+        A job that Redis knows nothing of: it ran without the store, or died before it claimed anything.
+
+        It cannot be brought back, because nobody could tell whether somebody else does; a crash closes the
+        room. When there were two of them, the other one may serve the session still.
+        """
+        if any(
+            is_written(path) for path in journal_files(session_folder(self._settings.journals, session_id))
+        ):
+            return
+        entries = await self._entries(session_id)
+        if entries and not end_of(entries):
+            logger.warning("a session that ran without Redis crashed", extra={"session": session_id})
+            await room.close_room(self._api, job.room)
+        await self._records.make(session_id)
 
     async def adopt(self, key: str, dead_worker: str) -> None:
         """Bring back the session of a worker that is gone, unless somebody else does."""
@@ -190,6 +212,28 @@ class Recovery:
         await state.end(CRASHED, session_id=session_id, fence=None, tombstone=dispatch.session_id is not None)
         await room.close_room(self._api, job.room)
         await self._records.make(session_id)
+
+
+async def _found(state: SessionState) -> dict[str, str]:
+    """The state of a dead job's session; empty when there is none, or Redis does not come back in time."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + OUTAGE_SECONDS
+    while True:
+        try:
+            return await state.read()
+        except (RedisError, OSError) as exc:
+            if loop.time() >= until:
+                logger.warning("a job is gone and Redis stays away: %s", type(exc).__name__)
+                return {}
+        await asyncio.sleep(OUTAGE_LOOK_SECONDS)
+
+
+def is_written(journal: Path) -> bool:
+    """Whether a living process on this machine writes this journal."""
+    try:
+        return is_being_written(journal)
+    except FileNotFoundError:
+        return False
 
 
 def _dispatch_of(job: DeadJob) -> Dispatch:

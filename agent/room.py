@@ -29,6 +29,11 @@ async def close_room(lkapi: api.LiveKitAPI, name: str) -> None:
             logger.warning("the room could not be deleted: %s", exc.code)
 
 
+async def exists(lkapi: api.LiveKitAPI, name: str) -> bool:
+    """Whether there is such a room now. Raises TwirpError."""
+    return bool((await lkapi.room.list_rooms(api.ListRoomsRequest(names=[name]))).rooms)
+
+
 async def remove_participant(lkapi: api.LiveKitAPI, room: str, identity: str) -> None:
     """Remove a participant; LiveKit itself notices a dead one only after about 20 s."""
     try:

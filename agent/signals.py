@@ -11,6 +11,9 @@ from livekit import rtc
 TOPIC: Final = "session.events"
 """Topic of the text streams, one JSON object each."""
 
+SESSION_ID: Final = "session.id"
+"""The agent's attribute that names its session."""
+
 State = Literal["starting", "live", "user_away", "ending"]
 
 logger = logging.getLogger(__name__)
@@ -34,7 +37,7 @@ class Signals:
         self._session_id = session_id
         self._sequence = 0
         self._user: str | None = None
-        self._attributes: dict[str, str] = {"session.id": session_id}
+        self._attributes: dict[str, str] = {SESSION_ID: session_id}
         self._queue: asyncio.Queue[tuple[str, dict[str, Any]] | None] = asyncio.Queue()
         self._task = asyncio.create_task(self._send(), name="signals")
 

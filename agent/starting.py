@@ -11,8 +11,9 @@ from typing import Any
 from livekit import api
 from redis.exceptions import RedisError
 
-from agent import room, stores
+from agent import occupancy, room, stores
 from agent.ending import CONFIG_REFUSED
+from agent.occupancy import Occupancy
 from agent.settings import Settings, environment
 from config_store.compiled import CompiledBundles
 from config_store.overrides import RedisOverrides, override_key
@@ -78,7 +79,8 @@ async def start_session(settings: Settings, wanted: Wanted) -> Started:
     """
     Write the override, create the room with the agent in it, wait until the agent came, make the token.
 
-    Calling again with the same session id makes no second agent: the room exists, and the claim holds.
+    Calling again with the same session id makes no second agent: the room exists, and the claim holds. A room
+    that was made before by somebody else gets the agent by a dispatch, and keeps its own timeouts.
 
     Raises:
         NotStartedError: LiveKit or Redis failed, no worker took it, or the session ended before.
@@ -94,17 +96,19 @@ async def start_session(settings: Settings, wanted: Wanted) -> Started:
             await RedisOverrides(client).write(override_key(session_id), wanted.overrides)
         async with api.LiveKitAPI(url, key, secret) as lkapi:
             metadata = _metadata(session_id, wanted)
+            existed = await room.exists(lkapi, name)
             await lkapi.room.create_room(_room_request(settings, name, metadata, wanted))
+            found = await state.read()
+            if existed and not found:  # a room that is there takes no agents from a request to make it
+                await room.dispatch(lkapi, name, settings.name, metadata)
             found = await _came(state)
             if not found:
                 await room.dispatch(lkapi, name, settings.name, metadata)
                 found = await _came(state)
-                if not found:
-                    raise NotStartedError(
-                        "no worker took the session; check that a worker runs with this AGENT_NAME "
-                        f"('{settings.name}') and is not full (`agent doctor`)",
-                        code="no_worker",
-                    )
+            if found.get("phase") in (None, "claimed"):
+                if not existed:
+                    await room.close_room(lkapi, name)
+                raise _not_taken(settings, found, await occupancy.of_workers(client, settings.name))
         _refuse_ended(found)
     except (RedisError, OSError) as exc:
         raise NotStartedError(f"Redis does not answer: {type(exc).__name__}", code="redis") from None
@@ -159,15 +163,24 @@ def _metadata(session_id: str, wanted: Wanted) -> str:
 
 
 async def _came(state: SessionState) -> dict[str, str]:
-    """The session's state once a job has claimed and configured it; empty when none did within the bound."""
+    """The session's state once a job has claimed and configured it, else as it is after the bound."""
     loop = asyncio.get_running_loop()
     until = loop.time() + CAME_SECONDS
-    while loop.time() < until:
+    while True:
         found = await state.read()
-        if found.get("phase") not in (None, "claimed"):
+        if found.get("phase") not in (None, "claimed") or loop.time() >= until:
             return found
         await asyncio.sleep(LOOK_SECONDS)
-    return {}
+
+
+def _not_taken(settings: Settings, found: dict[str, str], workers: list[Occupancy]) -> NotStartedError:
+    if found:
+        return NotStartedError(
+            f"a worker took the session and was not ready for it within {CAME_SECONDS:g} s; see its log",
+            code="not_ready",
+        )
+    code, why = occupancy.why_nobody(workers, settings.name)
+    return NotStartedError(why, code=code)
 
 
 def _refuse_ended(found: dict[str, str]) -> None:

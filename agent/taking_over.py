@@ -3,14 +3,15 @@
 import asyncio
 import json
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import redis
 from livekit.agents import llm
 
 from agent.attempt import Attempt
+from agent.silence import silence_of
 from agent.transcripts.conversation import Conversation as Talk
 from agent.transcripts.conversation import conversation
 from agent.transcripts.journal import read_journals
@@ -36,7 +37,7 @@ class Past:
     live_seconds: float | None
     """Seconds since the user was first present; None: the user never was."""
     idle_seconds: float
-    """Silence of the user so far, in seconds; rather too little than too much."""
+    """Silence of the user so far, in seconds."""
 
     @property
     def owes_answer(self) -> bool:
@@ -75,7 +76,8 @@ async def past_of(attempt: Attempt) -> Past | None:
     """What came before this attempt; None for a session that begins."""
     if attempt.answer != "resume":
         return None
-    talk = conversation(await asyncio.to_thread(_entries, attempt))
+    entries = await asyncio.to_thread(_entries, attempt)
+    talk = conversation(entries)
     state = attempt.claimed.state
     live_at = int(state["live_at"]) if state.get("live_at") else None
     now = attempt.claimed.now_ms
@@ -83,7 +85,7 @@ async def past_of(attempt: Attempt) -> Past | None:
         talk=talk,
         agent=talk.agent,
         live_seconds=max(0.0, (now - live_at) / 1000) if live_at is not None else None,
-        idle_seconds=_silence(talk, now / 1000),
+        idle_seconds=silence_of(entries, now),
     )
 
 
@@ -101,9 +103,19 @@ def _entries(attempt: Attempt) -> list[dict[str, Any]]:
     return entries
 
 
-def _silence(talk: Talk, now: float) -> float:
-    """Seconds since the last words of either side: the user's silence is at least that long in most cases."""
-    ends = [item["ended_at"] for item in talk.items if item["type"] == "message" and item.get("ended_at")]
-    if not ends:
-        return 0.0
-    return max(0.0, now - datetime.fromisoformat(max(ends)).timestamp())
+def owes_answer(history: llm.ChatContext, unheard: Collection[str]) -> bool:
+    """Whether the user's last words have no answer that was heard to its end; `unheard`: ids of messages."""
+    items = list(history.items)
+    last = max((n for n, i in enumerate(items) if i.type == "message" and i.role == "user"), default=None)
+    if last is None:
+        return False
+    later = [i for i in items[last + 1 :] if i.type == "message" and i.role == "assistant"]
+    return all(i.interrupted or i.id in unheard for i in later)
+
+
+def up_to_the_users_words(history: llm.ChatContext) -> llm.ChatContext:
+    """The talk without what the agent said to the user's last words; tools that ran for them stay."""
+    items = list(history.items)
+    last = max((n for n, i in enumerate(items) if i.type == "message" and i.role == "user"), default=-1)
+    kept = [i for n, i in enumerate(items) if n <= last or i.type != "message"]
+    return llm.ChatContext(kept)

@@ -17,12 +17,18 @@ class Timers:
         clock: The session's clock, on the event loop's time.
         on_due: Called on the loop; must return at once.
         on_fired: Called with the seconds between when something was due and now.
+        on_look: Called at each look at the clock, with the time of it.
     """
 
     def __init__(
-        self, clock: Clock, on_due: Callable[[Due], None], on_fired: Callable[[float], None] | None = None
+        self,
+        clock: Clock,
+        on_due: Callable[[Due], None],
+        on_fired: Callable[[float], None] | None = None,
+        on_look: Callable[[float], None] | None = None,
     ) -> None:
         self._clock = clock
+        self._on_look = on_look
         self._on_due = on_due
         self._on_fired = on_fired
         self._changed = asyncio.Event()
@@ -48,6 +54,8 @@ class Timers:
                 waited_for = None
                 self._on_due(due)
             waited_for = None
+            if self._on_look is not None:
+                self._on_look(loop.time())
             moment = self._clock.next_at(loop.time())
             try:
                 # at least a tick: an end that was handed out stays due until the session is over

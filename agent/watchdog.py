@@ -1,12 +1,15 @@
 """
-A thread that ends this process when its event loop is blocked, so that the parent can bring the session back.
+A thread that ends this process when its event loop is blocked, so that the parent can bring the session back,
+and when it does not end by itself although the session is over.
 
 livekit's own watch takes 60 s, in which the caller hears nothing. A process that was *paused* (SIGSTOP, a
 frozen machine) is another matter: it may have been replaced meanwhile, and has to find that out first.
 """
 
 import asyncio
+import contextlib
 import logging
+import math
 import os
 import signal
 import threading
@@ -24,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 class Watchdog:
     """
-    Watches the running event loop from a thread of its own.
+    Watches the running event loop from a thread of its own, and, once it is asked to, that the process ends.
 
     Args:
         on_pause: Called on the loop after the process stood still.
@@ -34,30 +37,47 @@ class Watchdog:
         self._loop = asyncio.get_running_loop()
         self._on_pause = on_pause
         self._beat = time.monotonic()
-        self._over = threading.Event()
+        self._leave_at = math.inf
+        self._last: Callable[[], None] | None = None
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Watch no more."""
-        self._over.set()
+    def leave_within(self, seconds: float, last: Callable[[], None] | None = None) -> None:
+        """
+        This process is over after so many seconds at the latest, whatever hangs in it; a second call counts.
+
+        A tool that ignores its cancellation or a provider that does not close would keep it for ever.
+
+        Args:
+            last: Called in the watchdog's thread before the process is killed: what must be safe by then.
+        """
+        self._last = last
+        self._leave_at = time.monotonic() + seconds
 
     def _run(self) -> None:
         ticked = time.monotonic()
-        while not self._over.wait(TICK_SECONDS):
+        while True:
+            time.sleep(TICK_SECONDS)
             now = time.monotonic()
-            if now - ticked > PAUSE_SECONDS:
+            if now > self._leave_at:
+                self._kill("this process did not end by itself")
+            elif now - ticked > PAUSE_SECONDS:
                 self._beat = now
                 self._tell(self._on_pause)
-            elif now - self._beat > LIMIT_SECONDS:
-                logger.error("the event loop was blocked for %g s; this process ends", LIMIT_SECONDS)
-                os.kill(os.getpid(), signal.SIGKILL)
+            elif now - self._beat > LIMIT_SECONDS and not self._loop.is_closed():
+                self._kill(f"the event loop was blocked for {LIMIT_SECONDS:g} s")
             ticked = now
             self._tell(self._note)
+
+    def _kill(self, why: str) -> None:
+        logger.error("%s: it is killed", why)
+        if self._last is not None:
+            self._last()
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def _note(self) -> None:
         self._beat = time.monotonic()
 
     def _tell(self, callback: Callable[[], None]) -> None:
-        if not self._loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop was closed
             self._loop.call_soon_threadsafe(callback)

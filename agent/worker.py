@@ -19,9 +19,11 @@ from agent.adoption import Adoption
 from agent.bundles import Bundles
 from agent.health import Health, unwritable
 from agent.heartbeat import Heartbeat
-from agent.job import GOODBYE_SECONDS, run_session
+from agent.job import run_session
+from agent.occupancy import Occupancy
 from agent.people import agent_identity
 from agent.recovery import DeadJob, Recovery
+from agent.session import GOODBYE_SECONDS
 from agent.settings import Settings, pass_on
 from agent.sweep import Records
 
@@ -90,6 +92,7 @@ class Worker:
             preload_modules=["agent.preload", *self._settings.modules],
             max_retry=self._settings.livekit_retries,
             job_memory_warn_mb=500,
+            job_memory_limit_mb=self._settings.job_memory_mb,
             session_end_timeout=5.0,
             host="127.0.0.1",
             port=0,  # the library's own HTTP answers 200 in states in which we are not ready
@@ -105,7 +108,9 @@ class Worker:
 
     def load(self) -> float:
         """What LiveKit is told: sessions ÷ cap, below its own limit until the cap is reached."""
-        share = self._sessions() / self._settings.session_cap
+        sessions, cap = self._sessions(), self._settings.session_cap
+        self._heartbeat.occupancy = Occupancy(self._settings.name, sessions, cap)
+        share = sessions / cap
         return FULL_LOAD if share >= 1.0 else share * HIGHEST_OPEN_LOAD
 
     def _sessions(self) -> int:
@@ -173,6 +178,7 @@ class Worker:
             running=lambda: len(self._server.active_jobs),
             starting=lambda: self._sessions() - len(self._server.active_jobs),
             waiting=self._records.waiting,
+            oldest=self._records.waiting_seconds,
             usable=lambda: len(self._bundles.usable()),
             quarantined=lambda: len(self._bundles.quarantined()),
             compiled_age=self._bundles.age_seconds,

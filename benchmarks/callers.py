@@ -3,7 +3,8 @@ Callers: ordinary rtc clients in one process of their own, told what to do line 
 
 They say the same prepared sentence at a steady beat and count what they hear; nothing else, because they
 share the machine with what is measured. Commands: `call URL TOKEN SPEAKS` (answered with the times of the
-connection and of the first sound, as JSON), `begin` and `report` around a stretch of time, `hang up`.
+connection and of the first sound, as JSON), `join URL TOKEN` (without a microphone, waits for no sound),
+`begin` and `report` around a stretch of time, `hang up`.
 """
 
 import asyncio
@@ -110,6 +111,11 @@ class Switchboard:
                 except TimeoutError:
                     heard = None
                 return {"begun": call.begun_at, "connected": call.connected_at, "heard": heard}
+            case ["join", url, token]:
+                call = OneCall(len(self.calls), self.speech)
+                self.calls.append(call)
+                await call.join(url, token, speaks=False)
+                return {"connected": call.connected_at}
             case ["next", after]:
                 call = self.calls[-1]
                 until = time.monotonic() + 15.0

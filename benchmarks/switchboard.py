@@ -54,3 +54,7 @@ class Callers:
     async def call(self, url: str, token: str, *, speaks: bool) -> dict[str, Any]:
         """One caller more; times of `time.monotonic`: begun, connected, heard (None: nothing)."""
         return await self.ask("call", url, token, "speaks" if speaks else "silent")
+
+    async def join(self, url: str, token: str) -> None:
+        """One caller more, who is only there."""
+        await self.ask("join", url, token)

@@ -26,6 +26,7 @@ from agent.settings import Settings
 from agent.starting import Started, Wanted, start_session
 from agent.transcripts.database import open_engine
 from agent.transcripts.history import OPERATOR, load
+from tests.e2e import wire
 
 BUNDLES = Path(__file__).parent / "bundles"
 READY_SECONDS = 40.0
@@ -71,6 +72,7 @@ class RunningWorker:
             "AGENT_MODULES": "agent.demo.tools,tests.e2e.tools",
             "AGENT_SWEEP_SECONDS": "1",
             "AGENT_DRAIN_SECONDS": "1",
+            **wire.ENVIRONMENT,
             **(environment or {}),
         }
         self.process: subprocess.Popen[bytes] | None = None
@@ -153,7 +155,9 @@ class RunningWorker:
 
     async def session(self, session_id: str, **wanted: Any) -> Started:
         """Start a session as `agent session start` does."""
-        return await start_session(self.settings, Wanted(session_id=session_id, **{"bundle": "talk", **wanted}))
+        return await start_session(
+            self.settings, Wanted(session_id=session_id, **{"bundle": "talk", **wanted})
+        )
 
     def caller(self, started: Started, **options: Any) -> Caller:
         """The user of a session."""

@@ -122,35 +122,6 @@ def is_running(pid: int) -> bool:
         return False
 
 
-async def test_another_worker_takes_the_calls_of_a_killed_one(
-    livekit_server: LiveKitServer, tmp_path: Path
-) -> None:
-    """The worker is killed with SIGKILL: another one on the same stores is heard within seconds."""
-    first = RunningWorker(livekit_server, tmp_path / "data", environment={"AGENT_NAME": "pair"})
-    second = RunningWorker(livekit_server, tmp_path / "data", environment={"AGENT_NAME": "pair"})
-    try:
-        first.start()
-        started = await first.session("pair-1")
-        second.start()
-        async with first.caller(started) as caller:
-            await caller.heard_all(after=caller.joined_at)
-            killed = first.kill()
-            back = await caller.heard_speech(after=killed + 0.2, within=15)
-            await caller.wait_event("resumed", attempt=2)
-            await caller.heard_all(after=back.start)
-            await caller.say("thank you goodbye")
-            await caller.wait_event("ended", reason="agent_ended", within=15)
-        record = await second.transcript("pair-1")
-    finally:
-        first.stop()
-        second.stop()
-
-    print(f"silence {back.start - killed:.2f} s")
-    assert back.start - killed < 10
-    assert len(record["attempts"]) == 2
-    assert said(record, "assistant").count("Welcome to the shop.") == 1
-
-
 async def test_a_restarted_worker_takes_up_its_own_calls(
     livekit_server: LiveKitServer, tmp_path: Path
 ) -> None:

@@ -1,7 +1,13 @@
-"""Tools of the test bundles."""
+"""Tools and agents of the test bundles: they do what nobody should."""
 
+import asyncio
+import ctypes
+import gc
 import os
 import time
+
+from agent.agents import ConfiguredAgent
+from agent.ending import Ending
 
 
 async def block() -> str:
@@ -13,3 +19,41 @@ async def block() -> str:
 async def leak(words: str) -> str:
     """Fail with everything in the message that must not be told."""
     raise RuntimeError(f"no answer to {words!r} with {os.environ['CANARY_API_KEY']}")
+
+
+async def linger(seconds: float) -> str:
+    """Take a while."""
+    await asyncio.sleep(seconds)
+    return "It is done now."
+
+
+async def ignore_cancellation() -> str:
+    """Go on whatever happens, as tools do that catch too much."""
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            continue
+
+
+async def crash(way: str) -> str:
+    """End this process, or the session's story in it, in a way that nobody foresaw."""
+    match way:
+        case "segfault":
+            ctypes.string_at(0)
+        case "exit":
+            os._exit(0)
+        case "raising":
+            ending = next(found for found in gc.get_objects() if isinstance(found, Ending))
+            ending._end.set_exception(RuntimeError("the entrypoint fails"))
+    await asyncio.sleep(60)
+    return "still here"
+
+
+class SlowToEnter(ConfiguredAgent):
+    """An agent that takes the floor and then thinks about it."""
+
+    async def on_enter(self) -> None:
+        """A minute later."""
+        await asyncio.sleep(60)
+        await super().on_enter()

@@ -1,0 +1,47 @@
+"""What happens to somebody who comes for a session that there is not."""
+
+import asyncio
+import logging
+
+from livekit.agents import AutoSubscribe, JobContext
+
+from agent import room
+from agent.attempt import Attempt
+from agent.people import People
+from agent.signals import Signals
+
+ARRIVAL_SECONDS = 5.0
+"""How long a refused or ended session waits for somebody to tell it to."""
+TELL_SECONDS = 1.0
+"""Longest wait in seconds for the client to be told."""
+
+logger = logging.getLogger(__name__)
+
+
+async def turn_away(attempt: Attempt, ctx: JobContext, reason: str) -> None:
+    """Say why there is no session, and close the room so that nobody sits in it alone."""
+    await ctx.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE)
+    signals = Signals(ctx.room, attempt.session_id)
+    arrived = asyncio.Event()
+
+    def present(identity: str) -> None:
+        signals.user_is(identity)
+        signals.event("ended", reason=reason)
+        arrived.set()
+
+    people = People(
+        user_id=attempt.user_id,
+        on_present=present,
+        on_absent=lambda *_: None,
+        on_change=lambda *_: None,
+    )
+    signals.attributes(state="ending")
+    people.watch(ctx.room)
+    try:
+        async with asyncio.timeout(ARRIVAL_SECONDS):
+            await arrived.wait()
+    except TimeoutError:
+        logger.info("nobody came to be told", extra=attempt.log_fields)
+    await signals.flush(TELL_SECONDS)
+    await signals.close()
+    await room.close_room(ctx.api, ctx.job.room.name)

@@ -1,0 +1,75 @@
+"""Situations that happen side by side on one worker, so that all of them take as long as the longest."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
+from typing import Any, TypeVar, cast
+
+import pytest
+
+from tests.e2e.harness import RunningWorker
+
+AT_ONCE = 6
+"""Calls at once; more would make two cores the thing that is tested."""
+
+Situation = Callable[[RunningWorker], Coroutine[Any, Any, None]]
+Part = TypeVar("Part")
+
+
+class Together:
+    """
+    The situations of one module, each a test of its own.
+
+    The first one that runs lets all that were selected happen, in the order in which they are written; each
+    test then reports what became of its own.
+
+    Args:
+        beside: What has to be open while they happen.
+    """
+
+    def __init__(self, *beside: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
+        self._beside = beside
+        self._open: dict[Any, Any] = {}
+        self._situations: dict[str, Situation] = {}
+        self._outcomes: dict[str, BaseException | None] | None = None
+
+    def situation(self, happens: Situation) -> Callable[..., None]:
+        """A coroutine function that takes the worker, as a test."""
+        name = happens.__name__
+        self._situations[name] = happens
+
+        def test(worker: RunningWorker, request: pytest.FixtureRequest) -> None:
+            if self._outcomes is None:
+                selected = [item.name for item in request.session.items if item.path == request.path]
+                self._outcomes = asyncio.run(self._all(worker, selected))
+            if (failure := self._outcomes[name]) is not None:
+                raise failure
+
+        test.__name__, test.__doc__, test.__module__ = name, happens.__doc__, happens.__module__
+        return test
+
+    def beside(self, part: Callable[[], AbstractAsyncContextManager[Part]]) -> Part:
+        """What is open meanwhile."""
+        return cast(Part, self._open[part])
+
+    async def _all(self, worker: RunningWorker, selected: list[str]) -> dict[str, BaseException | None]:
+        places = asyncio.Semaphore(AT_ONCE)
+
+        async def one(name: str) -> BaseException | None:
+            async with places:
+                began = time.monotonic()
+                try:
+                    await self._situations[name](worker)
+                except Exception as failure:  # noqa: BLE001 - told by the test that it belongs to
+                    return failure
+                finally:
+                    print(f"{time.monotonic() - began:5.1f} s  {name}")
+            return None
+
+        names = [name for name in self._situations if name in selected]
+        async with contextlib.AsyncExitStack() as stack:
+            for part in self._beside:
+                self._open[part] = await stack.enter_async_context(part())
+            return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
