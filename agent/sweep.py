@@ -21,6 +21,10 @@ from agent.transcripts.retention import expire
 from agent.transcripts.shipping import read_stream
 from config_store.overrides import override_key
 from config_store.redis_client import open_sync
+from config_store.state import SWEEP_KEY
+
+TURN_SHARE = 0.9
+"""Share of a period after which the next worker may look: the one that did comes too early otherwise."""
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +88,9 @@ class Records:
     def _sweep(self, busy: frozenset[str]) -> None:
         metrics.SWEEPS.inc()
         try:
-            found = [each for each in orphans(self._settings.journals, self._redis) if each not in busy]
+            elsewhere = self._is_its_turn()
+            every = orphans(self._settings.journals, self._redis, elsewhere=elsewhere)
+            found = [each for each in every if each not in busy]
             failures = 0
             # Those that failed before come last, so that none stands in the way of the others.
             tried = {each: place for place, each in enumerate(self._waiting, 1)}
@@ -100,6 +106,15 @@ class Records:
                 logger.info("%d records were past their days and are removed", removed)
         except (SQLAlchemyError, DatabaseTroubleError) as exc:
             logger.warning("records past their days stay: %s", type(exc).__name__)
+
+    def _is_its_turn(self) -> bool:
+        """
+        Whether this worker looks through what all machines have in Redis: one of them does, each period.
+
+        With every worker looking at everything, what sweeps cost would grow with the square of the calls.
+        """
+        period = max(1, int(self._settings.sweep_seconds * 1000 * TURN_SHARE))
+        return bool(self._redis.set(SWEEP_KEY, self._settings.worker_id or "", nx=True, px=period))
 
     def _forget_override(self, session_id: str) -> None:
         """The override of a session that crashed before its end could remove it."""
