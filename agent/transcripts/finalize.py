@@ -37,6 +37,12 @@ Records that cannot be made until a run over many leaves the rest to the next on
 seconds for a lock.
 """
 
+_LOCKED = text(
+    "SELECT pg_advisory_xact_lock(hashtextextended(:id, 7)) "
+    "FROM (SELECT set_config('lock_timeout', :wait, true) OFFSET 0) AS first"
+)
+"""Wait for the session's lock, not for ever; `OFFSET 0` has the limit set before."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -133,10 +139,7 @@ def _record(
     with writing(engine) as connection:
         if connection.dialect.name == "postgresql":
             # There may be no row to lock yet. SQLite needs nothing: one writer has the whole file.
-            connection.execute(text(f"SET LOCAL lock_timeout = {int(LOCK_SECONDS * 1000)}"))
-            connection.execute(
-                text("SELECT pg_advisory_xact_lock(hashtextextended(:id, 7))"), {"id": session_id}
-            )
+            connection.execute(_LOCKED, {"wait": f"{int(LOCK_SECONDS * 1000)}ms", "id": session_id})
         if is_erased(connection, session_id, found.values()):
             return Outcome(session_id, "erased")
         recorded = read_entries(connection, session_id)

@@ -1,5 +1,6 @@
 """What the database holds of one session: the record's rows, and the entries that they were folded from."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -16,7 +17,7 @@ _MOST_PLACES = 16_383
 _MOST_AT = 255
 """PostgreSQL keeps no more places of one word."""
 
-_COPY_ITEMS = "COPY items (session_id, seq, type, item, words) FROM STDIN"
+_ITEM_COLUMNS = "items (session_id, seq, type, item, words)"
 
 
 def read_entries(connection: Connection, session_id: str) -> list[Entry] | None:
@@ -51,8 +52,7 @@ def write_record(
         remove_record(connection, session_id)
     row = transcript_row(transcript, entries)
     connection.execute(insert(transcripts), {**row, "given_title": given_title})
-    if transcript["items"]:
-        _insert_items(connection, transcript)
+    insert_items(connection, transcript)
     if transcript["agents"]:
         connection.execute(
             insert(agents),
@@ -76,20 +76,22 @@ def remove_record(connection: Connection, session_id: str) -> int:
     return count
 
 
-def _insert_items(connection: Connection, transcript: dict[str, Any]) -> None:
+def insert_items(connection: Connection, transcript: dict[str, Any]) -> None:
+    """Insert the rows of `items` for a transcript. Raises as `write_record`."""
+    if not transcript["items"]:
+        return
     if connection.dialect.name != "postgresql":
-        connection.execute(insert(items), item_rows(transcript, False))
+        statement = f"INSERT INTO {_ITEM_COLUMNS} VALUES (?, ?, ?, ?, ?)"  # noqa: S608
+        connection.exec_driver_sql(statement, list(_item_rows(transcript, False)))
         return
     import psycopg  # not before it is needed: a worker on SQLite has no use for it
 
     # COPY takes half the time of one statement with all rows in it, within the same transaction.
     driver: Any = connection.connection.driver_connection
     try:
-        with driver.cursor() as cursor, cursor.copy(_COPY_ITEMS) as copy:
-            for row in item_rows(transcript, True):
-                copy.write_row(
-                    (row["session_id"], row["seq"], row["type"], as_json(row["item"]), row["words"])
-                )
+        with driver.cursor() as cursor, cursor.copy(f"COPY {_ITEM_COLUMNS} FROM STDIN") as copy:
+            for row in _item_rows(transcript, True):
+                copy.write_row(row)
     except psycopg.Error as exc:
         raise trouble(exc) from exc
 
@@ -119,22 +121,13 @@ def transcript_row(transcript: dict[str, Any], entries: list[Entry]) -> dict[str
     }
 
 
-def item_rows(transcript: dict[str, Any], on_postgresql: bool) -> list[dict[str, Any]]:
-    """The rows of `items` for a transcript."""
+def _item_rows(transcript: dict[str, Any], on_postgresql: bool) -> Iterator[tuple[Any, ...]]:
     owners = owner_words(transcript["organization"], transcript["user_id"])
-    rows = []
+    session_id = transcript["session_id"]
     for item in transcript["items"]:
         words = folded_words(item["text"]) if item["type"] == "message" else []
-        rows.append(
-            {
-                "session_id": transcript["session_id"],
-                "seq": item["seq"],
-                "type": item["type"],
-                "item": item,
-                "words": _indexed(words, owners, on_postgresql) if words else None,
-            }
-        )
-    return rows
+        indexed = _indexed(words, owners, on_postgresql) if words else None
+        yield session_id, item["seq"], item["type"], as_json(item), indexed
 
 
 def _indexed(words: list[str], owners: list[str], on_postgresql: bool) -> str:

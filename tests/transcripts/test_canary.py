@@ -59,6 +59,7 @@ def test_secrets_are_stored_nowhere(
         assert KEY.encode() not in place
         assert CARD.encode() not in place
     assert WORDS in str(transcript)
+    assert transcript["title"] == f"{WORDS} [secret] and [credit_card]"
 
 
 def test_words_are_in_no_log_line(journals: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -18,6 +18,7 @@ from agent.transcripts.shipping import Shipper
 from tests.transcripts.conftest import talk
 
 CANARY = "xylophonecanary"
+KEYS = ("journal", "config", "state", "commands")
 
 
 def recorded(engine: Engine) -> list[str]:
@@ -30,20 +31,23 @@ def test_erased_session_is_gone_everywhere(engine: Engine, journals: Path, valke
     for session_id in ("erase-1", "keep-1"):
         talk(journals, session_id, said=(CANARY,))
         finalize(session_id, engine=engine, journals=journals)
-        client.set(f"session:{session_id}:config", "{}")
+        for key in KEYS:
+            client.set(f"session:{session_id}:{key}", CANARY)
     talk(journals, "erase-1", attempt=2)
     done = erase_session("erase-1", engine=engine, journals=journals, redis=client)
-    assert (done.records, done.items, done.journals, done.redis_keys) == (1, 2, 1, 1)
+    assert (done.records, done.items, done.journals, done.redis_keys) == (1, 2, 1, len(KEYS))
     assert done.compacted
     assert recorded(engine) == ["keep-1"]
     assert {hit.session_id for hit in search(engine, OPERATOR, CANARY)} == {"keep-1"}
-    assert client.exists("session:keep-1:config")
+    assert list(client.scan_iter("*erase-1*")) == []
+    kept = [f"session:keep-1:{key}" for key in KEYS]
+    assert client.exists(*kept) == len(KEYS)
     with engine.connect() as connection:
         for table in ("items", "journals", "transcript_agents"):
             query = text(f"SELECT count(*) FROM {table} WHERE session_id = 'erase-1'")
             assert connection.scalar(query) == 0
     assert erase_session("erase-1", engine=engine, journals=journals, redis=client).sessions == ()
-    client.delete("session:keep-1:config")
+    client.delete(*kept)
 
 
 def test_no_byte_is_left_in_sqlite(tmp_path: Path, journals: Path) -> None:

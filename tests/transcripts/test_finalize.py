@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from sqlalchemy import Connection, Engine, func, select, text
 
 from agent.transcripts.database import open_engine
+from agent.transcripts.entries import to_json, to_line
 from agent.transcripts.erased import mark_session, mark_user
 from agent.transcripts.finalize import Outcome, RecordNotMadeError, finalize
 from agent.transcripts.fold import fold
@@ -18,6 +20,8 @@ from agent.transcripts.history import OPERATOR, list_transcripts, load, rename
 from agent.transcripts.journal import Journal, read_journals
 from agent.transcripts.orphans import orphans
 from agent.transcripts.paths import session_folder
+from agent.transcripts.recorded import read_entries
+from agent.transcripts.stream import FIELD, stream_key
 from agent.transcripts.tables import items, transcripts
 from agent.transcripts.tables import journals as journals_table
 from tests.transcripts.conftest import talk
@@ -90,6 +94,48 @@ def test_journal_of_a_living_writer_stays(engine: Engine, journals: Path) -> Non
     assert transcript is not None
     assert [item["text"] for item in transcript["items"]] == ["one", "two"]
     assert not journal.path.exists()
+
+
+def test_what_came_while_the_record_was_made_stays(engine: Engine, journals: Path, valkey_url: str) -> None:
+    """A stream and a journal that grow after they were read are not removed, and complete the record."""
+    client = redis.Redis.from_url(valkey_url)
+    session_id = f"grows-{engine.dialect.name}"
+    journal = talk(journals, session_id, end=None)
+    entries = read_journals(journals, session_id)
+    for entry in entries:
+        client.xadd(stream_key(session_id), {FIELD: to_json(entry)})
+    more = [
+        {**entries[-1], "type": "user", "text": where, "n": len(entries) + number, "item_id": where}
+        for number, where in enumerate(("in the stream", "on disk"), 1)
+    ]
+
+    def grow(_connection: Connection, _record: dict[str, Any]) -> None:
+        client.xadd(stream_key(session_id), {FIELD: to_json(more[0])})
+        with journal.path.open("ab") as file:
+            file.write(to_line(more[1]))
+
+    made = finalize(session_id, engine=engine, journals=journals, redis=client, also=grow)
+    assert (made.action, made.journals_kept) == ("created", 1)
+    assert client.exists(stream_key(session_id))
+    again = finalize(session_id, engine=engine, journals=journals, redis=client)
+    assert (again.action, again.entry_count, again.journals_kept) == ("grown", len(entries) + 2, 0)
+    assert not client.exists(stream_key(session_id))
+    transcript = load(engine, session_id, OPERATOR)
+    assert transcript is not None
+    assert [item["text"] for item in transcript["items"]][-2:] == ["in the stream", "on disk"]
+
+
+def test_entries_of_a_newer_version_are_kept(engine: Engine, journals: Path) -> None:
+    """What this version cannot show is in the database all the same, for the one that can."""
+    journal = Journal(journals, "s-1", 1)
+    journal.append("start", session_id="s-1")
+    journal.append("hologram", beams=3)
+    assert journal.close()
+    finalize("s-1", engine=engine, journals=journals)
+    with engine.connect() as connection:
+        kept = read_entries(connection, "s-1")
+    assert kept is not None
+    assert [(entry["type"], entry.get("beams")) for entry in kept] == [("start", None), ("hologram", 3)]
 
 
 def test_given_title_survives_growth(engine: Engine, journals: Path) -> None:

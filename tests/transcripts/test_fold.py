@@ -338,6 +338,22 @@ def test_any_cut_gives_a_prefix_of_the_talk(steps: list[str], data: st.DataObjec
     assert cut[:-1] == whole[: max(0, len(cut) - 1)]
 
 
+@settings(max_examples=150, deadline=None)
+@given(st.integers(0, 15), st.integers(0, 15), st.integers(0, 19), st.data())
+def test_replaced_attempt_leaves_nothing_after_its_replacement(
+    before: int, after: int, at_second: int, data: st.DataObject
+) -> None:
+    """Whenever an attempt is replaced, what it said until then stays, and nothing of what it wrote later."""
+    first = entries(start(job_id="A"), LIVE, *(user(f"old {number}") for number in range(before)))
+    second = entries(
+        start(job_id="B"), *(user(f"new {number}") for number in range(after)),
+        attempt=2, w="b", begin=at_second + 0.5,
+    )  # fmt: skip
+    mixed = data.draw(st.permutations([*first, *second]))
+    in_time = [f"old {number}" for number in range(before) if number + 2 < at_second + 0.5]
+    assert texts(fold(mixed)) == in_time + [f"new {number}" for number in range(after)]
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.lists(one_entry, max_size=15), st.lists(one_entry, max_size=15))
 def test_union_only_grows(one: list[dict[str, Any]], two: list[dict[str, Any]]) -> None:

@@ -16,6 +16,7 @@ from agent.transcripts.history import (
     load,
     rename,
 )
+from agent.transcripts.journal import Journal
 from agent.transcripts.search import search
 from agent.transcripts.stats import statistics
 from tests.transcripts.conftest import talk
@@ -194,6 +195,20 @@ def test_statistics(engine: Engine, journals: Path) -> None:
     assert [(row["bundle"], row["sessions"], row["turns"]) for row in rows] == [("x", 2, 3)]
     days = statistics(engine, OPERATOR, by="day")
     assert [(row["day"], row["sessions"]) for row in days] == [("2026-01-02", 2), ("2026-01-01", 1)]
+    used = Journal(journals, "d", 1)
+    used.append("start", session_id="d", bundle="z", started_at=day(3))
+    used.append("live")
+    for number in (1, 2):  # each report says all so far
+        model = {"kind": "llm", "provider": "p", "model": "m"}
+        tokens = {"input_tokens": 70 * number, "output_tokens": 30 * number}
+        voice = {"kind": "tts", "provider": "p", "model": "v", "characters": 55 * number, "seconds": 2.5}
+        used.append("usage", models=[model | tokens, voice])
+    used.append("end", reason="idle")
+    assert used.close()
+    finalize("d", engine=engine, journals=journals)
+    (newest,) = statistics(engine, OPERATOR, Filters(bundle="z", silent=True), by="day")
+    assert (newest["day"], newest["tokens"], newest["characters"]) == ("2026-01-03", 200, 110)
+    assert newest["duration_seconds"] >= 0
     assert statistics(engine, OPERATOR, by="reason")[0].keys() == {
         "reason", "sessions", "duration_seconds", "turns", "tokens", "characters",
     }  # fmt: skip

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.health import unwritable
 from agent.transcripts import append_file
 from agent.transcripts.append_file import is_being_written
 from agent.transcripts.fold import fold
@@ -131,6 +132,70 @@ async def test_full_disk_costs_nothing_that_fits_into_memory(journals: Path) -> 
     assert journal.lost == 0
     assert [entry["n"] for entry in read_journals(journals, "s-1")] == [1, 2, 3]
     assert await asyncio.to_thread(journal.close)
+
+
+def test_a_full_or_read_only_folder_is_said_in_readiness(journals: Path) -> None:
+    """What `/readyz` asks says why nothing can be written, and nothing once it can be."""
+    assert unwritable(journals) is None
+    with full_disk(100):
+        assert "cannot be written" in (unwritable(journals) or "")
+    assert unwritable(journals) is None
+    with read_only(journals):
+        assert "cannot be written" in (unwritable(journals) or "")
+    assert unwritable(journals) is None
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Nobody may write in this folder; who is root is somebody else meanwhile, as root may do everything."""
+    user = os.geteuid()
+    opened = [each for each in (folder, *folder.parents) if each.stat().st_uid == user]
+    modes = {each: stat.S_IMODE(each.stat().st_mode) for each in opened}
+    for each in opened:
+        each.chmod(modes[each] | 0o055)
+    folder.chmod(0o555)
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        for each, mode in modes.items():
+            each.chmod(mode)
+
+
+async def test_read_only_folder_costs_the_call_nothing(tmp_path: Path) -> None:
+    """A folder that is read-only when the call begins holds up nobody; the journal begins when it is not."""
+    journals = tmp_path
+    journal = Journal(journals, "s-1", 1)
+    with read_only(journals):
+        assert not await journal.written(journal.append("user", text="first"))
+        assert not await journal.written(journal.append("user", text="second"))
+        assert not journal.is_writable
+    assert await asyncio.to_thread(journal.flush)
+    assert await asyncio.to_thread(journal.close)
+    assert [entry["text"] for entry in read_journals(journals, "s-1")] == ["first", "second"]
+    assert fold(read_journals(journals, "s-1"))["lost_entries"] == journal.lost == 0
+
+
+def test_the_disk_holds_a_journal_that_is_closed(journals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing has the disk take the file, after its last entry, and its name in the folder."""
+    synced: list[tuple[Path, int]] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append((path, len(read_journals(journals, "s-1"))))
+        fsync(descriptor)
+
+    monkeypatch.setattr(append_file.os, "fsync", noted)
+    journal = Journal(journals, "s-1", 1)
+    journal.append("live")
+    journal.append("end", reason="idle")
+    assert journal.flush()
+    assert synced == []
+    assert journal.close()
+    assert synced == [(journal.path, 2), (journal.path.parent, 2)]
 
 
 async def test_loss_is_counted_and_said(journals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
