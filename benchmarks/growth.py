@@ -1,7 +1,7 @@
 """
 What a session costs Redis and SQL, and whether that grows with their number: many light sessions, no LiveKit.
 
-    python -m benchmarks.growth [--sessions 100 400 1600] [--at-once 50] [--turns 10] [--json FILE]
+    python -m benchmarks.growth [--sessions 100 400 1000] [--at-once 10] [--turns 10] [--json FILE]
 
 Each session is a real one but for its room: claimed, configured with an override, journalled turn by turn,
 ended and recorded by the code that does it in a worker, on a Valkey and an SQLite of this run. The server
@@ -63,6 +63,7 @@ class Counted:
             data=folder,
             bundles=folder / "bundles",
             default_bundle="growth",
+            store_budget_seconds=30.0,
             worker_id="w-growth",
         )
         Bundles(self.settings).compile()
@@ -262,8 +263,8 @@ async def measure(
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(prog="benchmarks.growth", description=__doc__)
-    parser.add_argument("--sessions", type=int, nargs="+", default=[100, 400, 1600])
-    parser.add_argument("--at-once", type=int, default=50)
+    parser.add_argument("--sessions", type=int, nargs="+", default=[100, 400, 1000])
+    parser.add_argument("--at-once", type=int, default=10)
     parser.add_argument("--turns", type=int, default=10)
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 8, 32])
     parser.add_argument("--json", type=Path)

@@ -57,8 +57,8 @@ async def _follow(settings: Settings, session_id: str, say: Callable[[str, str],
                         say(session_id, line)
                 for line in telling.timers(live):
                     say(session_id, line)
-            if line := telling.line_of(entry):
-                say(session_id, line)
+            if news := telling.line_of(entry):
+                say(session_id, news)
     except (RedisError, OSError, ValueError, KeyError) as exc:  # the last two: of another release
         logger.warning("a session is no longer followed: %s", type(exc).__name__)
     finally:

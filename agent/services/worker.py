@@ -10,10 +10,10 @@ import time
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
 from agent.services.ports import LOOPBACK, free_ports
+from agent.services.service import Service
 from agent.services.tether import end_process, start_tethered
 from agent.settings import environment
 
@@ -31,7 +31,7 @@ class WorkerError(Exception):
     """The worker did not become ready; the text has the end of its log."""
 
 
-class Worker:
+class Worker(Service):
     """
     One `agent start` process, as a context manager. It ends with the process that started it.
 
@@ -66,15 +66,6 @@ class Worker:
     def pid(self) -> int | None:
         """Process id; None while it does not run."""
         return self._process.pid if self._process and self._process.poll() is None else None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
     def start(self) -> None:
         """

@@ -75,6 +75,19 @@ def test_labels_are_from_closed_lists() -> None:
         assert word not in text
 
 
+def test_names_are_in_the_ecosystems_style() -> None:
+    """Our prefix, a base unit where there is one, `_total` for counters and only for them."""
+    ours = [one for one in REGISTRY.collect() if one.name.startswith("agent_")]
+    assert len(ours) > 15
+    for family in ours:
+        assert not family.name.endswith(("_ms", "_milliseconds", "_mb", "_count", "_total"))
+        counts = {sample.name.endswith(("_total", "_created")) for sample in family.samples}
+        assert counts <= {family.type == "counter"}
+        assert family.documentation
+        if family.type == "histogram":
+            assert family.name.endswith("_seconds")
+
+
 def test_a_broken_journal_is_no_error(change: Delta) -> None:
     """Entries of any shape are passed over."""
     metrics.count("metrics-broken", [{}, {"type": None}, entry("verdicts", verdicts=None)], None)
