@@ -6,6 +6,7 @@ from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
 
+from agent.confidential import guard_stderr
 from agent.settings import Settings
 
 _TEXT = "%(asctime)s %(levelname)-7s %(name)s  %(message)s"
@@ -35,7 +36,8 @@ def _may_show(name: str, value: Any) -> bool:
 
 
 def set_up(settings: Settings) -> None:
-    """Log to stderr from now on."""
+    """Log to stderr from now on, where nothing that is written any more holds a secret."""
+    guard_stderr(settings)
     as_json = settings.log_format == "json" or (settings.log_format is None and not sys.stderr.isatty())
     handler = logging.StreamHandler()
     handler.setFormatter(

@@ -23,6 +23,7 @@ from livekit.rtc import _ffi_client  # noqa: E402
 
 import agent.job  # noqa: E402, F401 - and with it everything a session needs
 from agent import rehearsal  # noqa: E402
+from agent.confidential import guard_stderr  # noqa: E402
 from agent.providers import registry  # noqa: E402
 from agent.settings import load  # noqa: E402
 from config_store import levels  # noqa: E402
@@ -31,5 +32,6 @@ levels.preload()
 local_inference.init_vad()
 _ffi_client.get_ffi_lib()  # maps the native library; its runtime starts in each job
 _settings = load()
+guard_stderr(_settings)
 registry.prewarm(_settings.prewarm)
 rehearsal.rehearse(_settings)
