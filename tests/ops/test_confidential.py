@@ -1,0 +1,65 @@
+"""What a process prints holds no secret, however it comes to be printed."""
+
+import io
+import json
+import subprocess
+import sys
+
+from pydantic import SecretStr
+
+from agent.confidential import GuardedStream, secrets_of
+from agent.settings import Settings
+
+CRASH = """
+import logging, sys, threading
+from agent import logs, settings
+logs.set_up(settings.load())
+secret = settings.environment()["CANARY_TOKEN"]
+logging.getLogger("x").error("said %r", secret, extra={"of": secret})
+threading.Thread(target=lambda: {}[secret]).start()
+raise RuntimeError(f"no answer with {secret}")
+"""
+
+
+def test_no_output_of_a_crash_holds_a_secret() -> None:
+    """Log lines as text and as JSON, a thread's exception and the last traceback are printed without it."""
+    secret = 'two "words"\nof a cänary'
+    for log_format in ("json", "text"):
+        environment = {"CANARY_TOKEN": secret, "AGENT_LOG_FORMAT": log_format, "PYTHONIOENCODING": "utf-8"}
+        ran = subprocess.run(
+            [sys.executable, "-c", CRASH], env=environment, capture_output=True, text=True, check=False
+        )
+        assert ran.returncode == 1
+        assert ran.stderr.count("[secret]") >= 3
+        for part in ("words", "nary"):
+            assert part not in ran.stderr
+
+
+def test_secrets_are_found_by_name_by_setting_and_in_addresses() -> None:
+    """Keys of the settings, passwords in addresses as written and as meant, and variables that say so."""
+    settings = Settings(
+        livekit_api_secret=SecretStr("livekit-secret"),
+        redis_url=SecretStr("redis://me:p%40ssword-1@host"),
+        database_url=SecretStr("postgresql://me:dbpassword@host/x"),
+    )
+    variables = {
+        "ACME_KEY": "of-the-name",
+        "ACME_VOICE": "of-the-bundle",
+        "HOME": "/home/somebody",
+        "X_KEY": "short",
+    }
+    found = set(secrets_of(settings, variables, {"ACME_VOICE"}))
+    assert found == {
+        "livekit-secret", "p%40ssword-1", "p@ssword-1", "dbpassword", "of-the-name", "of-the-bundle",
+    }  # fmt: skip
+
+
+def test_a_guarded_stream_is_a_stream() -> None:
+    """It takes secrets out in every form, says how much was written, and knows of the stream behind."""
+    behind = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    stream = GuardedStream(behind, ['a"secret"'])
+    text = 'so a"secret" ' + json.dumps({"x": 'a"secret"'})
+    assert stream.write(text) == len(text)
+    stream.flush()
+    assert behind.buffer.getvalue() == b'so [secret] {"x": "[secret]"}'
+    assert (stream.isatty(), stream.writable(), stream.encoding) == (False, True, "utf-8")
