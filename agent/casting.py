@@ -27,9 +27,17 @@ class Casting:
     Args:
         config: The session's config.
         keys: The environment that providers' keys come from.
+        on_change: Called with kind, provider and whether it works again when one of a list of fallbacks fails
+            or is back; None: nobody wants to know.
     """
 
-    def __init__(self, config: SessionConfig, keys: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        config: SessionConfig,
+        keys: Mapping[str, str],
+        on_change: Callable[[Kind, str, bool], None] | None = None,
+    ) -> None:
+        self._on_change = on_change
         self._config = config
         self._keys = keys
         self._made: dict[str | None, dict[Kind, Any]] = {}
@@ -88,4 +96,7 @@ class Casting:
         found = {kind: _BUILD[kind](self._config, owner, self._keys) for kind in kinds}
         made: dict[Kind, Any] = {kind: model for kind, model in found.items() if model is not None}
         self._made.setdefault(owner, {}).update(made)
+        if self._on_change is not None:
+            for kind, model in made.items():
+                registry.on_availability(self._config, owner, kind, model, self._on_change)
         return {"llm" if kind == "realtime" else kind: model for kind, model in made.items()}

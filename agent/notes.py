@@ -68,6 +68,12 @@ class Notes:
         """The user is here and is to be greeted: how long until the first sound?"""
         self._expected_at = self._loop.time()
 
+    def provider_changed(self, kind: str, provider: str, works: bool) -> None:
+        """One of a list of fallbacks failed, or works again."""
+        name = "provider_recovered" if works else "provider_failed"
+        logger.warning("%s: %s %s", name.replace("_", " "), kind, provider)
+        self._journal.append("event", name=name, detail=f"{kind} {provider}")
+
     def _playback_started(self) -> None:
         now = self._loop.time()
         self._heard.playback_started(now, to_nobody=not self._people.present)

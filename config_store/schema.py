@@ -111,8 +111,8 @@ class SessionConfig(Section):
     ] = ()
     """Notices that the longest duration is near."""
 
-    goodbye: Annotated[Words | None, Mark("listed", "now")] = None
-    """Last words of a session that ends; absent: none."""
+    goodbye: Annotated[Words | bool | None, Mark("listed", "now")] = None
+    """Last words of a session that ends; true: a short goodbye in the session's language; absent: none."""
 
     join_timeout_seconds: Annotated[Seconds, _OPEN] = 60.0
     """Seconds to wait for the user, 1 to 86 400."""

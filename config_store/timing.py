@@ -38,8 +38,8 @@ class IdlePrompt(Section):
     after_seconds: float = Field(gt=0, le=86_400)
     """Seconds of the user's silence after which it is said, once in a silence."""
 
-    say: Words = Field(min_length=1)
-    """What is said."""
+    say: Words | None = Field(None, min_length=1)
+    """What is said; absent: a short question in the session's language."""
 
 
 class DurationWarning(Section):
@@ -52,4 +52,7 @@ class DurationWarning(Section):
     """Whether the language model is told, so that it can bring the talk to an end."""
 
     say: Words | None = None
-    """Words that are said; absent: nothing is said."""
+    """
+    Words that are said; absent: a short sentence in the session's language, unless the model is told;
+    empty: nothing is said.
+    """

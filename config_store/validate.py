@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -113,8 +114,10 @@ def _problem(composed: Composed, root: Node, item: _Found) -> Problem:
     if item.error["loc"] and item.error["loc"][-1] == "[key]":
         what = demand(kind, context, item.error["msg"])
         return composed.problem(f"the name '{key[:40]}' {what}", node.key or node.span)
-    if item.branch is not None and item.path == item.branch_at and not isinstance(node.value, str | dict):
-        message = f"{_name(item.path)} must be text or a map{got(node, key)}"
+    takes = "text or true" if _takes_truth(item.path) else "text or a map"
+    is_other = not isinstance(node.value, str if takes == "text or true" else str | dict)
+    if item.branch is not None and item.path == item.branch_at and is_other:
+        message = f"{_name(item.path)} must be {takes}{got(node, key)}"
         return composed.problem(message, node.span, show=show)
     what = demand(kind, context, item.error["msg"])
     bounds = _range(item.path) if kind in _BOUNDS else None
@@ -134,6 +137,13 @@ def _range(path: Path) -> str | None:
     if field is None or field.low is None or field.high is None:
         return None
     return range_text(field.low, field.high)
+
+
+def _takes_truth(path: Path) -> bool:
+    section = section_at(path[:-1])
+    field = fields_of(section).get(str(path[-1])) if section is not None and path else None
+    kinds = get_args(field.info.annotation) if field is not None else ()
+    return bool in kinds and len(kinds) > 2  # more than true, false and null
 
 
 def _meant(path: Path) -> str:

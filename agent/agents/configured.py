@@ -7,6 +7,7 @@ from livekit import rtc
 from livekit.agents import Agent, ModelSettings, llm
 
 from agent import library
+from agent.agents.seeing import shown
 from agent.heard import Heard, Segment
 from agent.providers.loudness import amplify
 from config_store.schema import SessionConfig
@@ -26,6 +27,7 @@ class ConfiguredAgent(Agent):
         models: The agent's own `stt`, `llm` and `tts`; what is missing is the session's.
         loudness: Factor on the amplitude of a realtime model's voice; other voices bring theirs along.
         entered: Awaited when the agent takes the floor.
+        seen: What the agent sees of the user now; None: nothing ever.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class ConfiguredAgent(Agent):
         loudness: float | None,
         heard: Heard,
         entered: Callable[["ConfiguredAgent"], Awaitable[None]],
+        seen: Callable[[], Awaitable[list[llm.ImageContent]]] | None = None,
         chat_ctx: llm.ChatContext | None = None,
     ) -> None:
         super().__init__(
@@ -53,10 +56,19 @@ class ConfiguredAgent(Agent):
         self._heard = heard
         self.loudness = loudness
         self._entered = entered
+        self._seen = seen
 
     async def on_enter(self) -> None:
         """The agent takes the floor."""
         await self._entered(self)
+
+    async def llm_node(
+        self, chat_ctx: llm.ChatContext, tools: list[llm.Tool], model_settings: ModelSettings
+    ) -> AsyncIterator[Any]:
+        """What the user shows goes along with the user's words."""
+        context = shown(chat_ctx, await self._seen()) if self._seen is not None else chat_ctx
+        async for chunk in Agent.default.llm_node(self, context, tools, model_settings):
+            yield chunk
 
     async def transcription_node(
         self,

@@ -7,9 +7,11 @@ from livekit.agents import llm
 from livekit.agents.voice import SpeechHandle
 
 from agent.agents.configured import ConfiguredAgent
+from agent.agents.seeing import wanted_by
 from agent.agents.tools import (
     END_CALL,
     SET_PANEL,
+    ToolBudget,
     ToolLoadError,
     ToolWatch,
     end_call_tool,
@@ -35,6 +37,9 @@ class Stage(Protocol):
 
     def history(self) -> llm.ChatContext:
         """The conversation so far."""
+
+    async def pictures(self) -> list[llm.ImageContent]:
+        """What the present agent sees of the user."""
 
     def end_call(self, speech: SpeechHandle) -> None:
         """An agent ended the call with this speech."""
@@ -74,6 +79,7 @@ class Roster:
         self._stage = stage
         self._agents: dict[str, ConfiguredAgent] = {}
         self._handoffs_in_a_row = 0
+        self._budget = ToolBudget()
 
     def agent(self, name: str, chat_ctx: llm.ChatContext | None = None) -> ConfiguredAgent:
         """The agent of this name; made now when nobody asked for it before."""
@@ -88,6 +94,7 @@ class Roster:
                 models=self._models(name),
                 heard=self._heard,
                 entered=self._stage.entered,
+                seen=self._stage.pictures if wanted_by(self._config, name) else None,
                 chat_ctx=chat_ctx,
             )
         return self._agents[name]
@@ -115,8 +122,9 @@ class Roster:
                 await agent.update_instructions(wanted)
 
     def user_spoke(self) -> None:
-        """The user said something: handovers may begin again."""
+        """The user said something: handovers and tools may begin again."""
         self._handoffs_in_a_row = 0
+        self._budget.renew()
 
     async def _hand_over(self, target: str) -> Any:
         self._handoffs_in_a_row += 1
@@ -133,9 +141,11 @@ class Roster:
             if tool.name == END_CALL:
                 tools.append(end_call_tool(self._stage.end_call, self._watch))
             elif tool.name == SET_PANEL:
-                tools.append(set_panel_tool(described.panels, self._stage.show_panel, self._watch))
+                tools.append(
+                    set_panel_tool(described.panels, self._stage.show_panel, self._watch, self._budget)
+                )
             else:
-                tools.append(python_tool(tool, self._watch, self._stage.say))
+                tools.append(python_tool(tool, self._watch, self._stage.say, self._budget))
         for target in described.handoffs:
             if target != name:
                 description = f"Hand the call over to the agent '{target}', who then talks with the user."

@@ -22,6 +22,10 @@ from config_store.schema import ToolConfig
 
 RESULT_CAP = 16_000
 """Characters of a tool's result that the journal keeps and the model is given."""
+TOOL_STEPS = 5
+"""Most rounds of tools in one answer; after them the model has to speak."""
+CALLS_CAP = 10
+"""Most runs of tools between two words of the user, side by side ones included."""
 END_CALL = "end_call"
 SET_PANEL = "set_panel"
 HANDOFF_PREFIX = "handoff_to_"
@@ -43,6 +47,31 @@ class ToolWatch:
     """Called with call id, output and `ok` or `error`."""
 
 
+class ToolBudget:
+    """How often tools may still run before the user speaks again; a model that loops ends there."""
+
+    def __init__(self, calls: int = CALLS_CAP) -> None:
+        self._calls = calls
+        self._left = calls
+
+    def renew(self) -> None:
+        """The user spoke."""
+        self._left = self._calls
+
+    def spend(self, call_id: str, watch: ToolWatch) -> None:
+        """
+        One run.
+
+        Raises:
+            ToolError: There is none left; the model is told to answer.
+        """
+        if self._left == 0:
+            message = "No more tools now: answer the user with what you know."
+            watch.end(call_id, message, "error")
+            raise ToolError(message)
+        self._left -= 1
+
+
 def load_function(reference: str) -> Callable[..., Any]:
     """
     The function `module:name` names.
@@ -61,7 +90,9 @@ def load_function(reference: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
-def python_tool(tool: ToolConfig, watch: ToolWatch, say: Callable[[str], None]) -> "llm.Tool":
+def python_tool(
+    tool: ToolConfig, watch: ToolWatch, say: Callable[[str], None], budget: ToolBudget
+) -> "llm.Tool":
     """A tool from a Python function; its schema comes from the signature and the docstring."""
     function = load_function(tool.name)
     seconds = tool.timeout_seconds
@@ -72,6 +103,7 @@ def python_tool(tool: ToolConfig, watch: ToolWatch, say: Callable[[str], None]) 
         shown = {name: value for name, value in bound.arguments.items() if not isinstance(value, RunContext)}
         call_id = shortuuid("call_")
         await watch.begin(call_id, function.__name__, _plain(shown))
+        budget.spend(call_id, watch)
         if tool.say:
             say(tool.say)
         try:
@@ -111,13 +143,16 @@ def end_call_tool(end: Callable[[SpeechHandle], None], watch: ToolWatch) -> "llm
     return function_tool(end_call, name=END_CALL)
 
 
-def set_panel_tool(offered: tuple[str, ...], show: Callable[[str], None], watch: ToolWatch) -> "llm.Tool":
+def set_panel_tool(
+    offered: tuple[str, ...], show: Callable[[str], None], watch: ToolWatch, budget: ToolBudget
+) -> "llm.Tool":
     """The tool by which an agent shows one of its panels on the client."""
 
     async def set_panel(raw_arguments: dict[str, object]) -> str:
         panel = str(raw_arguments.get("panel", ""))
         call_id = shortuuid("call_")
         await watch.begin(call_id, SET_PANEL, {"panel": panel})
+        budget.spend(call_id, watch)
         if panel not in offered:
             watch.end(call_id, "no such panel", "error")
             raise ToolError(f"There is no panel '{panel}'; there are: {', '.join(offered)}")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
+import httpx2 as httpx
 from livekit.plugins import openai as plugin
-from openai import AsyncClient, Timeout
+from openai import APIError, AsyncClient
+
+KEPT_SECONDS = 120.0
+"""How long an idle connection is kept: longer than most silences in a talk."""
 
 
 class ClosingSTT(plugin.STT):
@@ -16,11 +22,27 @@ class ClosingSTT(plugin.STT):
             api_key=api_key,
             base_url=base_url,
             max_retries=0,
-            timeout=Timeout(connect=15.0, read=5.0, write=5.0, pool=5.0),
+            http_client=httpx.AsyncClient(
+                timeout=httpx.Timeout(connect=15.0, read=5.0, write=5.0, pool=5.0),
+                limits=httpx.Limits(keepalive_expiry=KEPT_SECONDS),
+                follow_redirects=True,
+            ),
         )
+        self._warming: asyncio.Task[None] | None = None
         super().__init__(client=self._own, **arguments)
+
+    def prewarm(self) -> None:
+        """Connect now, so that the first words do not wait for DNS and TLS; the plugin itself does not."""
+        if self._warming is None:
+            self._warming = asyncio.create_task(self._connect(), name="prewarm stt")
+
+    async def _connect(self) -> None:
+        with contextlib.suppress(APIError):  # a wrong key or address is told by the first request
+            await self._own.models.list()
 
     async def aclose(self) -> None:
         """Closes streams, sockets and the client."""
+        if self._warming is not None:
+            self._warming.cancel()
         await super().aclose()
         await self._own.close()

@@ -12,7 +12,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -36,6 +36,7 @@ __all__ = [
     "build_tts",
     "catalog",
     "close",
+    "on_availability",
     "own_kinds",
     "prewarm",
     "provider_for",
@@ -192,6 +193,32 @@ def _build(kind: Kind, request: Request) -> Any:
         raise
     except Exception as exc:  # noqa: BLE001 - a plugin's constructor may raise anything
         raise ProviderError(f"{provider.name} {kind} cannot be built: {' '.join(str(exc).split())}") from None
+
+
+def on_availability(
+    config: SessionConfig, agent: str | None, kind: Kind, model: Any, told: Callable[[Kind, str, bool], None]
+) -> None:
+    """
+    Tells when one of a list of fallbacks fails or works again; nothing for a model without fallbacks.
+
+    Args:
+        config: What the model was built from, for this agent; None: for the session.
+        model: As `build_…` made it.
+        told: Called with the kind, the name of the provider (or plugin), and whether it works.
+    """
+    primary: ModelConfig | None = getattr(config.models_for(agent), kind)
+    if primary is None or not primary.fallback:
+        return
+    names = [member.identity or "" for member in (primary, *primary.fallback)]
+    inner = getattr(model, "inner", model)
+    members: list[Any] = list(getattr(inner, "members", getattr(inner, "_models", ())))
+
+    def changed(event: Any) -> None:
+        which = event.realtime_model if kind == "realtime" else getattr(event, kind)
+        if which in members:
+            told(kind, names[members.index(which)], event.available)
+
+    model.on(f"{kind}_availability_changed", changed)
 
 
 def own_kinds(config: SessionConfig, agent: str) -> frozenset[Kind]:

@@ -51,7 +51,7 @@ class ElevenLabsDouble(Double):
             return
         if not (data := await self._audio(request, text, context["settings"])):
             return
-        per = int(60 / float(context["settings"].get("speed") or 1.0))
+        per = int(1000 * self.seconds_per_character / float(context["settings"].get("speed") or 1.0))
         starts = [index * per for index in range(len(text))]
         alignment = {"chars": list(text), "charStartTimesMs": starts, "charDurationsMs": [per] * len(text)}
         timed = {"alignment": alignment, "normalizedAlignment": alignment}
@@ -77,7 +77,7 @@ class ElevenLabsDouble(Double):
         if trouble.empty or trouble.stall:
             return b""
         encoding, rate = request.query["output_format"].split("_")[:2]
-        pcm = tone(0.06 * len(text) / float(settings.get("speed") or 1.0), int(rate))
+        pcm = tone(self.seconds_per_character * len(text) / float(settings.get("speed") or 1.0), int(rate))
         if trouble.cut_after is not None:
             pcm = pcm[: trouble.cut_after]
         return pcm if encoding == "pcm" else mp3(pcm, int(rate), 32)
@@ -93,7 +93,7 @@ class ElevenLabsDouble(Double):
                 break
             if not message["commit"]:
                 continue
-            text = self.transcript
+            text = self.heard(request[CALL])
             await socket.send_json({"message_type": "partial_transcript", "text": text})
             await socket.send_json({"message_type": "committed_transcript", "text": text})
             words = [

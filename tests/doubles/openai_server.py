@@ -19,10 +19,6 @@ Reply = Callable[[dict[str, Any]], tuple[str, list[tuple[str, dict[str, Any]]]]]
 """(request body) -> (text, [(tool, arguments)])."""
 
 
-def _speak(text: str, settings: dict[str, Any]) -> bytes:
-    return tone(0.06 * len(text) / float(settings.get("speed") or 1.0), RATE)
-
-
 class OpenAIDouble(Double):
     """`url` goes to `base_url`. The length of its speech obeys `speed`."""
 
@@ -77,7 +73,7 @@ class OpenAIDouble(Double):
     async def _speech(self, request: web.Request) -> web.StreamResponse:
         body = request[CALL].body = await request.json()
         trouble: Trouble = request[TROUBLE]
-        pcm = b"" if trouble.empty else _speak(body["input"], body)
+        pcm = b"" if trouble.empty else self._speak(body["input"], body)
         if body.get("response_format", "mp3") == "pcm":
             data, kind = pcm, "audio/pcm"
         else:
@@ -92,6 +88,9 @@ class OpenAIDouble(Double):
             usage = {"input_tokens": 7, "output_tokens": 70, "total_tokens": 77}
             events.append({"type": "speech.audio.done", "usage": usage})
         return await self._events(request, events, cut=trouble.cut_after is not None)
+
+    def _speak(self, text: str, settings: dict[str, Any]) -> bytes:
+        return tone(self.seconds_per_character * len(text) / float(settings.get("speed") or 1.0), RATE)
 
     async def _plain(
         self, request: web.Request, data: bytes, kind: str, trouble: Trouble
@@ -125,7 +124,7 @@ class OpenAIDouble(Double):
             data = await part.read()
             fields[part.name] = len(data) if part.name == "file" else data.decode()
         request[CALL].body = fields
-        return web.json_response({"text": self.transcript})
+        return web.json_response({"text": self.heard(request[CALL])})
 
 
 def _hang_up(request: web.Request) -> None:

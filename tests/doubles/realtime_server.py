@@ -12,13 +12,16 @@ import numpy as np
 from aiohttp import WSMsgType, web
 
 from tests.doubles.audio import tone
-from tests.doubles.server import CALL, Double, b64
+from tests.doubles.server import CALL, Call, Double, b64
 
 RATE = 24000
 _TURN_ENDS_AFTER = RATE * 2 * 3 // 10
 
 Reply = Callable[[str, dict[str, Any]], tuple[str, list[tuple[str, dict[str, Any]]]]]
-"""(last words of the user, session as it was set) -> (text, [(tool, arguments)])."""
+"""
+(last words of the user, session as it was set) -> (text, [(tool, arguments)]); what an answer's request says
+stands in the session as `asked`.
+"""
 
 
 class RealtimeDouble(Double):
@@ -36,7 +39,7 @@ class RealtimeDouble(Double):
     async def _talk(self, request: web.Request) -> web.WebSocketResponse:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        talk = _Talk(self, socket, request[CALL].sent, self._count)
+        talk = _Talk(self, socket, request[CALL], self._count)
         await talk.send("session.created", session={"type": "realtime"})
         async for frame in socket:
             if frame.type != WSMsgType.TEXT:
@@ -46,10 +49,9 @@ class RealtimeDouble(Double):
 
 
 class _Talk:
-    def __init__(
-        self, double: RealtimeDouble, socket: web.WebSocketResponse, sent: list[Any], count: Any
-    ) -> None:
-        self._double, self._socket, self._sent, self._count = double, socket, sent, count
+    def __init__(self, double: RealtimeDouble, socket: web.WebSocketResponse, call: Call, count: Any) -> None:
+        self._double, self._socket, self._call, self._count = double, socket, call, count
+        self._sent = call.sent
         self._session: dict[str, Any] = {}
         self._words = ""
         self._last: str | None = None
@@ -77,7 +79,10 @@ class _Talk:
         elif kind == "conversation.item.delete":
             await self.send("conversation.item.deleted", item_id=event["item_id"])
         elif kind == "response.create":
-            await self._respond((event.get("response") or {}).get("metadata"))
+            response = event.get("response") or {}
+            self._session["asked"] = response.get("instructions")
+            await self._respond(response.get("metadata"))
+            self._session["asked"] = None
 
     async def _added(self, item: dict[str, Any]) -> None:
         await self.send("conversation.item.added", previous_item_id=self._last, item=item)
@@ -93,7 +98,7 @@ class _Talk:
             return
         self._heard = 0
         item_id = f"item_{next(self._count)}"
-        self._words = self._double.transcript
+        self._words = self._double.heard(self._call)
         await self.send("input_audio_buffer.speech_stopped", item_id=item_id, audio_end_ms=0)
         await self.send("input_audio_buffer.committed", item_id=item_id, previous_item_id=self._last)
         content = [{"type": "input_audio", "transcript": None}]
@@ -130,7 +135,7 @@ class _Talk:
         await self.send("response.content_part.added", part={"type": "audio"}, **place)
         await self.send("response.output_audio_transcript.delta", delta=text, **place)
         speed = float(self._session.get("audio", {}).get("output", {}).get("speed") or 1.0)
-        audio = tone(0.06 * len(text) / speed, RATE)
+        audio = tone(self._double.seconds_per_character * len(text) / speed, RATE)
         await self.send("response.output_audio.delta", delta=b64(audio), **place)
         await self.send("response.output_audio.done", **place)
         content = [{"type": "output_audio", "transcript": text}]

@@ -23,11 +23,17 @@ class Call:
     headers: dict[str, str]
     body: Any = None
     sent: list[dict[str, Any]] = field(default_factory=list)
+    line: str = ""
+    """The caller's part of the address, for doubles that serve several sessions at once."""
 
     @property
     def key(self) -> str:
         """The key it came with."""
-        return self.headers.get("xi-api-key") or self.headers.get("Authorization", "").removeprefix("Bearer ")
+        given = {name.lower(): value for name, value in self.headers.items()}
+        for name in ("xi-api-key", "api-subscription-key", "x-api-key"):
+            if name in given:
+                return given[name]
+        return given.get("authorization", "").removeprefix("Bearer ")
 
 
 @dataclass(frozen=True)
@@ -56,8 +62,13 @@ class Double:
     when there is none left.
     """
 
-    def __init__(self, *, keys: tuple[str, ...] = ("test-key",)) -> None:
+    def __init__(self, *, keys: tuple[str, ...] = ("test-key",), seconds_per_character: float = 0.06) -> None:
         self.keys = keys
+        self.seconds_per_character = seconds_per_character
+        """How long the double's voice speaks, at its own speed."""
+        self.words: dict[str, list[str]] = defaultdict(list)
+        """By line, what the next utterances say; when there is none left, `transcript` says it."""
+        self.transcript = ""
         self.calls: list[Call] = []
         self.trouble: dict[str, list[Trouble]] = defaultdict(list)
         self.closing = asyncio.Event()
@@ -68,13 +79,26 @@ class Double:
         """The paths this double serves."""
         raise NotImplementedError
 
-    def of(self, ending: str) -> list[Call]:
-        """The calls whose path ends so."""
-        return [call for call in self.calls if call.path.endswith(ending)]
+    def of(self, ending: str, line: str | None = None) -> list[Call]:
+        """The calls whose path ends so; those of one line only, or all."""
+        return [
+            call for call in self.calls if call.path.endswith(ending) and (line is None or call.line == line)
+        ]
+
+    def on(self, line: str) -> str:
+        """The address of a line: what comes in on it can be told apart."""
+        return self.url.removesuffix("/v1") + f"/{line}/v1"
+
+    def heard(self, call: Call) -> str:
+        """What an utterance on this call says."""
+        waiting = self.words.get(call.line)
+        return waiting.pop(0) if waiting else self.transcript
 
     async def __aenter__(self) -> Self:
         app = web.Application(middlewares=[self._record], client_max_size=64 << 20)
-        app.add_routes(self.routes())
+        for route in self.routes():
+            for path in (route.path, "/{line}" + route.path):
+                app.router.add_route(route.method, path, route.handler)
         # the default of 60 s would let a test wait for a client that keeps its connection
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -91,12 +115,14 @@ class Double:
 
     @web.middleware
     async def _record(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        call = Call(request.path, dict(request.query), dict(request.headers))
+        line = request.match_info.get("line", "")
+        path = request.path.removeprefix(f"/{line}") if line else request.path
+        call = Call(path, dict(request.query), dict(request.headers), line=line)
         self.calls.append(call)
         request[CALL] = call
         if call.key not in self.keys:
             return web.json_response({"error": {"message": "Incorrect API key provided"}}, status=401)
-        request[TROUBLE] = trouble = self._next_trouble(request.path)
+        request[TROUBLE] = trouble = self._next_trouble(request.path)  # with its line, if it has one
         if trouble.status is not None:
             await request.read()
             return web.json_response({"error": {"message": "injected"}}, status=trouble.status)

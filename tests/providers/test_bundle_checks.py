@@ -72,7 +72,7 @@ def test_a_wrong_option_is_found_at_its_place(
         ("llm", {"provider": "openai", "model": "gpt-4.1", "options": {"reasoning_effort": "low"}}),
         ("stt", {"provider": "openai", "model": "gpt-4o-mini-transcribe", "options": {"prompt": "x"}}),
         ("tts", {"provider": "elevenlabs", "model": "eleven_flash_v2_5", "options": {"auto_mode": False}}),
-        ("llm", {"provider": "sarvam", "model": "x", "options": {"anything": 1}}),
+        ("llm", {"plugin": "livekit.plugins.nothere", "model": "x", "options": {"anything": 1}}),
     ],
 )
 def test_right_options_have_no_finding(kind: str, model: dict[str, Any]) -> None:

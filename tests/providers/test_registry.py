@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agent.providers import registry
+from agent.providers import capability, registry
 from config_store.schema import SessionConfig
 from tests.providers.configs import KEYS, session
 
@@ -66,7 +66,6 @@ def test_a_missing_key_names_its_variable(kind: str, model: dict[str, Any], word
         ("llm", {"provider": "nobody", "model": "x"}, "no provider 'nobody'; there are openai"),
         ("llm", {"provider": "elevenlabs", "model": "x"}, "elevenlabs has no llm; it has tts, stt"),
         ("llm", {"provider": "openai"}, "openai llm needs a model, such as gpt-4.1"),
-        ("tts", {"provider": "sarvam", "model": "bulbul:v2"}, r"install livekit-agent-runtime\[sarvam\]"),
         ("tts", {"plugin": "livekit.plugins.nothere"}, "livekit.plugins.nothere is not installed"),
         (
             "llm",
@@ -91,6 +90,14 @@ def test_what_cannot_be_built_is_refused_in_one_line(kind: str, model: dict[str,
         getattr(registry, f"build_{kind}")(session(kind, model), None, KEYS)
     assert "\n" not in str(caught.value)
     assert "sk-1" not in str(caught.value)
+
+
+def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the packages of an extra its provider is refused with what to install."""
+    monkeypatch.setattr(capability, "_found", lambda package: "sarvam" not in package)
+    with pytest.raises(registry.ProviderError, match=r"install livekit-agent-runtime\[sarvam\]"):
+        registry.build_tts(session("tts", {"provider": "sarvam", "model": "bulbul:v2"}), None, KEYS)
+    assert not registry.catalog(_Settings(), KEYS).providers["sarvam"].installed
 
 
 def test_a_voice_that_openai_lacks_is_refused() -> None:
@@ -219,5 +226,5 @@ def test_providers_used_names_fallbacks_and_plugins() -> None:
 
 def test_prewarm_passes_over_what_is_not_there(caplog: pytest.LogCaptureFixture) -> None:
     """An unknown or missing provider does not keep a worker from starting; its models are refused later."""
-    registry.prewarm(["offline", "sarvam", "livekit.plugins.nothere"])
+    registry.prewarm(["offline", "nobody", "livekit.plugins.nothere"])
     assert not caplog.records
