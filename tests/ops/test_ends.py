@@ -8,7 +8,6 @@ import pytest
 
 from agent.services.livekit_server import LiveKitServer
 from tests.e2e.harness import RunningWorker, eventually
-from tests.ops.conftest import StartWorker
 
 pytestmark = pytest.mark.e2e
 
@@ -45,12 +44,24 @@ def test_a_port_that_is_taken_is_named(livekit_server: LiveKitServer, tmp_path: 
     worker.stop()
 
 
-async def test_livekit_lost_for_good_is_a_failure(tmp_path: Path) -> None:
-    """With LiveKit gone the worker is not ready, gives up after its retries, and leaves with status 1."""
+async def test_what_makes_a_worker_unready_and_what_ends_it(tmp_path: Path) -> None:
+    """
+    A folder of journals that is lost: no new call where its words could not be written, alive all the same,
+    ready when it is back. LiveKit gone: not ready, and after its retries it leaves with status 1.
+    """
     with LiveKitServer(tmp_path / "livekit") as server:
         worker = RunningWorker(server, tmp_path / "data", environment={"AGENT_LIVEKIT_RETRIES": "3"})
         try:
             worker.start()
+            journals = worker.data / "journals"
+            shutil.rmtree(journals)
+            journals.write_text("in the way")
+            status, text = worker.probe("/readyz")
+            assert (status, "cannot be written" in text) == (503, True)
+            assert worker.probe("/livez")[0] == 200
+            journals.unlink()
+            assert worker.probe("/readyz")[0] == 200
+
             server.kill()
             await eventually(
                 lambda: "not registered" in worker.probe("/readyz")[1], "an answer that it is not ready"
@@ -60,16 +71,3 @@ async def test_livekit_lost_for_good_is_a_failure(tmp_path: Path) -> None:
             assert "LiveKit is lost for good" in worker.log_text()
         finally:
             worker.stop()
-
-
-async def test_a_folder_of_journals_that_is_lost_makes_it_unready(start_worker: StartWorker) -> None:
-    """No new call where its words could not be written; alive all the same, and ready when it is back."""
-    worker = start_worker("w")
-    journals = worker.data / "journals"
-    shutil.rmtree(journals)
-    journals.write_text("in the way")
-    status, text = worker.probe("/readyz")
-    assert (status, "cannot be written" in text) == (503, True)
-    assert worker.probe("/livez")[0] == 200
-    journals.unlink()
-    assert worker.probe("/readyz")[0] == 200
