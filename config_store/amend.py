@@ -14,13 +14,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from config_store.catalog import Catalog
+from config_store.completing import identity_of
 from config_store.digest import digest_of
 from config_store.dispatch import NotGiven
 from config_store.fields import field_at
 from config_store.fitting import fit, voice_verdicts
 from config_store.frozen import freeze
 from config_store.layer import Layer, Prompt, read_layer
-from config_store.layering import all_origins
 from config_store.levels import recovery_phrase
 from config_store.marks import Effect
 from config_store.merge import lay_plain
@@ -95,18 +95,16 @@ def amend(
         return _refused(
             resolved, verdicts, [dotted(error["loc"]) for error in exc.errors(include_input=False)]
         )
-    content = written.model_dump(mode="json", by_alias=True)
-    if content == resolved.written.model_dump(mode="json", by_alias=True):
-        written, digest = resolved.written, resolved.digest
-    else:
-        digest = digest_of(written, content)
+    digest, origins = identity_of(written, known.origins)
+    if digest == digest_of(resolved.written):
+        digest = resolved.digest  # of the session as it began, whatever the environment is by now
     before = [verdict.path for verdict in voice_verdicts(resolved.written, catalog)]
     voices = [verdict for verdict in voice_verdicts(written, catalog) if verdict.path not in before]
     new = replace(
         resolved,
         written=written,
         digest=digest,
-        origins=freeze(all_origins(content, known.origins)),
+        origins=freeze(origins),
         sourced=freeze(known.sourced),
     )
     if cut := _cut(new, effects):

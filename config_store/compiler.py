@@ -16,14 +16,13 @@ from pydantic import ValidationError
 
 from config_store.bundle import Bundle, load_bundle
 from config_store.catalog import Catalog
+from config_store.completing import finished
 from config_store.errors import report
 from config_store.folder import PROMPTS, BundleFolder, OutsideError, Signature, bundle_of
 from config_store.inputs import Inputs, Made
-from config_store.levels import fill
 from config_store.parts import Sources
 from config_store.published import CompiledBundle, Publication
 from config_store.routes import load_routes
-from config_store.schema import SessionConfig
 
 _CLOCK_TICK_NS = 50_000_000
 """Longer than a tick of any file system's clock: two changes within one tick have the same time."""
@@ -186,15 +185,17 @@ class Compiler:
                 "good", bundle.is_startable, text, bundle.uses, bundle.files, done.providers
             )
             return is_new
-        last = self.publication.read(name)
-        if last is not None and _still_fits(last):
+        there = self.publication.read(name)
+        last = _last_good(there)
+        if last is not None:
+            self.publication.write(last)
             self.outcomes[name] = _Outcome(
                 "last_good", last.is_startable, text, bundle.uses, bundle.files, last.providers
             )
             return False
         self.publication.remove(name)
         self.outcomes[name] = _Outcome("quarantined", False, text, bundle.uses, bundle.files)
-        return last is not None
+        return there is not None
 
     def _inputs(self) -> Inputs:
         return Inputs(self.folder, self.environ, self.catalog, self.release, self.publication.salt())
@@ -253,8 +254,9 @@ class Compiler:
         cause = f"{where} holds no bundle" if where.is_dir() else f"there is no folder {where}"
         self.outcomes = {}
         for name in self.publication.names():
-            last = self.publication.read(name)
-            if last is not None and _still_fits(last):
+            last = _last_good(self.publication.read(name))
+            if last is not None:
+                self.publication.write(last)
                 self.outcomes[name] = _Outcome(
                     "last_good", last.is_startable, cause, frozenset(), frozenset(), last.providers
                 )
@@ -301,21 +303,22 @@ class _Outcome:
 
 def compiled(bundle: Bundle) -> CompiledBundle:
     """A checked bundle in the form that jobs read."""
-    return CompiledBundle(
-        bundle.name,
-        bundle.document,
-        bundle.origins,
-        bundle.sourced,
-        bundle.organization,
-        bundle.revision,
-        bundle.is_startable,
+    return finished(
+        CompiledBundle(
+            bundle.name,
+            bundle.document,
+            bundle.origins,
+            bundle.sourced,
+            bundle.organization,
+            bundle.revision,
+            bundle.is_startable,
+        )
     )
 
 
-def _still_fits(bundle: CompiledBundle) -> bool:
-    """Whether a bundle published earlier, perhaps by an older release, is still valid."""
+def _last_good(bundle: CompiledBundle | None) -> CompiledBundle | None:
+    """A bundle published earlier, perhaps by an older release, as this one has it; None: no longer valid."""
     try:
-        SessionConfig.model_validate(fill(bundle.document, str(bundle.document.get("optimization_level"))))
-    except (ValidationError, AttributeError, TypeError):
-        return False
-    return True
+        return finished(bundle) if bundle is not None else None
+    except (ValidationError, AttributeError, KeyError, TypeError):
+        return None

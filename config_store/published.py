@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 
 from config_store.inputs import Made
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the published form changes, so that an older worker's files are not taken for this one's."""
 
 _BUNDLES = "bundles"
@@ -27,7 +27,12 @@ _ROUTES = "routes.json"
 
 @dataclass(frozen=True)
 class CompiledBundle:
-    """A bundle as jobs read it. The fields are those of the checked bundle; see there."""
+    """
+    A bundle as jobs read it.
+
+    `digest` and `origins` are those of a session that changes nothing of it (`origins` of a partial bundle:
+    those of what it says). The other fields are those of the checked bundle; see there.
+    """
 
     name: str
     document: dict[str, Any]
@@ -36,6 +41,7 @@ class CompiledBundle:
     organization: str | None
     revision: str
     is_startable: bool
+    digest: str = ""
 
     @property
     def providers(self) -> frozenset[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from config_store.compiled import CompiledBundles, Compiler, compile_bundles
+from config_store.digest import digest_of
 from config_store.folder import BundleFolder
 from config_store.published import Publication
 from tests.config_store.conftest import BASIC, Bundles
@@ -92,6 +93,36 @@ def test_a_last_good_version_that_this_release_cannot_read(bundles: Bundles) -> 
 
     assert tuple(report.quarantined) == ("main",)
     assert CompiledBundles(bundles.out).get("main") is None
+
+
+async def test_a_session_that_changes_nothing_is_what_was_published(bundles: Bundles) -> None:
+    """Its digest and origins are ready in the file, the same as of a session that asks for what is there."""
+    bundles.write({"main": f"{BASIC}idle_timeout_seconds: 60\noptimization_level: speed\n"})
+    plain = await bundles.resolve(bundle="main")
+    same = await bundles.resolve(bundle="main", override={"idle_timeout_seconds": 60})
+    published = CompiledBundles(bundles.out).get("main")
+
+    assert published is not None
+    assert (plain.digest, dict(plain.origins)) == (published.digest, published.origins)
+    assert same.digest == plain.digest == digest_of(plain.written)
+    assert {**same.origins, "idle_timeout_seconds": "bundles/main.yaml:6:1"} == plain.origins
+    other = await bundles.resolve(bundle="main", override={"optimization_level": "quality"})
+    assert other.origins["turn_taking.min_delay"] == "optimization_level"
+
+
+def test_a_last_good_version_has_the_digest_of_this_release(bundles: Bundles) -> None:
+    """What an older release published is served with what this one makes of it."""
+    bundles.write({"main": BASIC})
+    bundles.compile()
+    path = bundles.out / "bundles" / "main.json"
+    before = path.read_text()
+    path.write_text(json.dumps({**json.loads(before), "digest": "sha256:of another release", "origins": {}}))
+    bundles.write({"main": "agnets: {}\n"})
+
+    assert tuple(bundles.compile().served_last_good) == ("main",)
+    served = json.loads(path.read_text())
+    assert served["digest"] == json.loads(before)["digest"]
+    assert served["origins"]["captions"] == "default"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 0}', b'{"format": 1}', b"\xff"])
