@@ -3,7 +3,7 @@
 import logging
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from agent import settings as process_settings
@@ -13,6 +13,9 @@ from config_store.compiled import Compiler, CompileReport
 from config_store.folder import BundleFolder
 from config_store.published import Publication
 from config_store.watch import watch_bundles
+
+MOST_TROUBLES = 20
+"""Bundles that are told of one by one where somebody asks how the worker is."""
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +74,18 @@ class Bundles:
         """Names of the bundles that are broken and not served."""
         return tuple(self._report.quarantined) if self._report else ()
 
+    def last_good(self) -> tuple[str, ...]:
+        """Names of the bundles that are broken and served as they last were."""
+        return tuple(self._report.served_last_good) if self._report else ()
+
+    def troubles(self) -> list[str]:
+        """One line for each bundle that is not served as it stands in the folder, the first of very many."""
+        lines = [line for _, line in _troubles(self._report)] if self._report else []
+        if len(lines) > MOST_TROUBLES:
+            more = len(lines) - MOST_TROUBLES
+            lines[MOST_TROUBLES:] = [f"and {more} more; agent bundles check shows all"]
+        return lines
+
     def age_seconds(self) -> float:
         """Time since the bundles were compiled, in seconds."""
         return time.monotonic() - self._compiled_at
@@ -106,12 +121,18 @@ def check_folder(settings: Settings) -> CompileReport:
 
 def _log(report: CompileReport) -> None:
     """One line for each bundle: its first mistake with its place; `agent bundles check` shows all of them."""
+    for level, line in _troubles(report):
+        logger.log(level, "%s", line)
+
+
+def _troubles(report: CompileReport) -> Iterator[tuple[int, str]]:
+    """What is not served as it stands in the folder, and how bad that is."""
     for name, text in report.quarantined.items():
-        logger.warning("bundle %s is not served: %s", name, _first(text))
+        yield logging.WARNING, f"bundle {name} is not served: {_first(text)}"
     for name, text in report.served_last_good.items():
-        logger.error("bundle %s is broken, its last good version is served: %s", name, _first(text))
+        yield logging.ERROR, f"bundle {name} is broken, its last good version is served: {_first(text)}"
     if report.routes_problem:
-        logger.error("routes.yaml is broken: %s", _first(report.routes_problem))
+        yield logging.ERROR, f"routes.yaml is broken: {_first(report.routes_problem)}"
 
 
 def _first(text: str) -> str:

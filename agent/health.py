@@ -19,10 +19,14 @@ class Health:
     Args:
         port: Where to listen on all interfaces; 0: any free port.
         unready: Says why the worker is not ready now, one line each; empty when it is.
+        notes: What else an operator should see there, one line each; it does not change readiness.
     """
 
-    def __init__(self, port: int, unready: Callable[[], Sequence[str]]) -> None:
+    def __init__(
+        self, port: int, unready: Callable[[], Sequence[str]], notes: Callable[[], Sequence[str]] = tuple
+    ) -> None:
         self._unready = unready
+        self._notes = notes
         self._wanted = port
         self._runner: web.AppRunner | None = None
         self.port = port
@@ -61,7 +65,8 @@ class Health:
 
     async def _ready(self, _: web.Request) -> web.Response:
         reasons = self._unready()
-        return web.Response(status=503 if reasons else 200, text="\n".join(reasons or ["ready"]) + "\n")
+        lines = [*(reasons or ["ready"]), *self._notes()]
+        return web.Response(status=503 if reasons else 200, text="\n".join(lines) + "\n")
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

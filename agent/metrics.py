@@ -77,6 +77,7 @@ def follow(
     oldest: Callable[[], float],
     usable: Callable[[], int],
     quarantined: Callable[[], int],
+    last_good: Callable[[], int],
     compiled_age: Callable[[], float],
     draining: Callable[[], bool],
     capacity: int,
@@ -88,6 +89,7 @@ def follow(
     OLDEST.set_function(oldest)
     BUNDLES.labels("usable").set_function(usable)
     BUNDLES.labels("quarantined").set_function(quarantined)
+    BUNDLES.labels("last_good").set_function(last_good)
     COMPILED_AGE.set_function(compiled_age)
     DRAINING.set_function(draining)
     CAPACITY.set(capacity)

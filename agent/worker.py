@@ -59,7 +59,7 @@ class Worker:
         self._bundles = bundles
         self._records = Records(settings, engine)
         self._server = self._make_server()
-        self._health = Health(settings.http_port, self.unready)
+        self._health = Health(settings.http_port, self.unready, bundles.troubles)
         assert settings.redis_url is not None
         self._redis = stores.open_redis(settings.redis_url.get_secret_value(), 2.0)
         self._heartbeat = Heartbeat(settings.redis_url.get_secret_value(), settings.worker_id or "")
@@ -181,6 +181,7 @@ class Worker:
             oldest=self._records.waiting_seconds,
             usable=lambda: len(self._bundles.usable()),
             quarantined=lambda: len(self._bundles.quarantined()),
+            last_good=lambda: len(self._bundles.last_good()),
             compiled_age=self._bundles.age_seconds,
             draining=self._drain.is_set,
             capacity=self._settings.session_cap,
