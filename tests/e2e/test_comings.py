@@ -215,7 +215,7 @@ async def test_a_telephone_counts_its_keys_and_ends_with_the_hang_up(worker: Run
 async def test_a_second_human_steers_nothing(worker: RunningWorker) -> None:
     """What somebody else says, writes and presses is no turn, and does not keep a silent user's call open."""
     started = await worker.session("second", user_id="u1", overrides={"idle_timeout_seconds": 5})
-    async with Caller(started.url, worker.token("second", "u2")) as other, worker.caller(started) as user:
+    async with worker.caller(started) as user, Caller(started.url, worker.token("second", "u2")) as other:
         await user.heard_all(after=user.joined_at)
         while user.disconnect_reason is None:
             with contextlib.suppress(Exception):  # the call ends in the middle

@@ -8,8 +8,10 @@ import pytest
 from agent.demo.caller import Caller
 from agent.starting import Wanted, start_session
 from tests.e2e.harness import RunningWorker
+from tests.e2e.together import Together
 
 pytestmark = pytest.mark.e2e
+together = Together(at_once=4)
 
 STORY = (
     "Once upon a time there was a small shop at the end of a long road, and in the shop there was a bell, "
@@ -34,11 +36,12 @@ async def story_seconds(caller: Caller, asked_at: float) -> float:
     return heard[-1].end - heard[0].start
 
 
-@pytest.mark.parametrize("captions", [True, False], ids=["captions", "no-captions"])
+@together.cases(captions=True, no_captions=False)
 async def test_an_answer_that_is_spoken_over_is_recorded_as_far_as_it_was_received(
-    worker: RunningWorker, captions: bool
+    worker: RunningWorker, given: bool
 ) -> None:
     """The words in the record are those of the audio that the client got before the agent fell silent."""
+    captions = given
     session_id = f"over-{captions}".lower()
     async with await talking(worker, session_id, captions=captions) as caller:
         await caller.heard_all(after=caller.joined_at)
@@ -81,6 +84,7 @@ def cut_end(caller: Caller, begun: float, before: float) -> float:
     return ends
 
 
+@together.situation
 async def test_an_answer_that_nobody_heard_is_marked(worker: RunningWorker) -> None:
     """A greeting said to a user who was gone when it would have been heard is `none`, not a prefix."""
     async with await talking(worker, "unheard-1", rejoin_grace_seconds=2) as caller:
@@ -97,6 +101,7 @@ async def test_an_answer_that_nobody_heard_is_marked(worker: RunningWorker) -> N
     assert user[0]["started_at"] < left, "in the place where they were said"
 
 
+@together.situation
 async def test_words_that_arrive_after_the_user_left_stand_where_they_were_said(
     worker: RunningWorker,
 ) -> None:

@@ -7,10 +7,13 @@ import pytest
 from agent.demo.caller import Caller
 from agent.running import end_session
 from tests.e2e.harness import RunningWorker, said
+from tests.e2e.together import Together
 
 pytestmark = pytest.mark.e2e
+together = Together()
 
 
+@together.situation
 async def test_an_agent_that_listens_to_all_hears_both_callers(worker: RunningWorker) -> None:
     """Each one's words are understood, answered, and carry the name of who said them, in captions as well."""
     started = await worker.session("both-1", user_id="u1", overrides={"listen_to": "all"})
@@ -42,6 +45,7 @@ async def test_an_agent_that_listens_to_all_hears_both_callers(worker: RunningWo
     assert [i for i in record["items"] if i["type"] == "handoff"] == []
 
 
+@together.situation
 async def test_a_guest_resets_idle_and_does_not_keep_a_call_without_its_user(worker: RunningWorker) -> None:
     """Anybody's words begin the silence anew; without the user nobody is heard, and the call ends."""
     overrides = {"listen_to": "all", "idle_timeout_seconds": 6, "rejoin_grace_seconds": 2}

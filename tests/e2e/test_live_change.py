@@ -15,8 +15,10 @@ from agent.overriding import change_session
 from agent.running import end_session, live_sessions
 from tests.e2e.harness import RunningWorker, eventually, said
 from tests.e2e.test_recovery import kill_job
+from tests.e2e.together import Together
 
 pytestmark = pytest.mark.e2e
+together = Together()
 
 
 async def answer(caller: Caller) -> Utterance:
@@ -47,6 +49,7 @@ async def override(worker: RunningWorker, *arguments: str) -> tuple[int, dict[st
     return done.returncode, json.loads(done.stdout or done.stderr.strip().splitlines()[-1])
 
 
+@together.situation
 async def test_a_change_of_voice_is_heard_from_the_next_utterance_on(worker: RunningWorker) -> None:
     """Who speaks finishes as they began; the next utterance has the new pace and the new voice."""
     started = await worker.session("live-voice", user_id="u1")
@@ -82,6 +85,7 @@ async def test_a_change_of_voice_is_heard_from_the_next_utterance_on(worker: Run
     assert changed["digest"] != record["digest"], "the record names what the session began with"
 
 
+@together.situation
 async def test_a_loudness_where_there_was_none_is_heard_from_both_agents(worker: RunningWorker) -> None:
     """The first gain puts another voice before the one that is there, for later agents as well."""
     started = await worker.session("live-loud")
@@ -107,6 +111,7 @@ def _level(caller: Caller, one: Utterance) -> float:
     return float((samples**2).mean() ** 0.5)
 
 
+@together.situation
 async def test_a_shorter_idle_timeout_holds_at_once(worker: RunningWorker) -> None:
     """A limit and the last words change now: the call ends by the new limit with the new goodbye."""
     started = await worker.session("live-idle", user_id="u1")
@@ -131,6 +136,7 @@ async def test_a_shorter_idle_timeout_holds_at_once(worker: RunningWorker) -> No
     assert record["duration_seconds"] < 30
 
 
+@together.situation
 async def test_a_command_that_was_there_before_the_session_is_applied(worker: RunningWorker) -> None:
     """A change that is sent ahead of the claim holds from the first words on."""
     change = {"voice_tuning": {"pace": 1.7}, "goodbye": "That was quick."}
@@ -150,6 +156,7 @@ async def test_a_command_that_was_there_before_the_session_is_applied(worker: Ru
     assert said(record, "assistant")[-1] == "That was quick."
 
 
+@together.situation
 async def test_a_killed_process_comes_back_with_the_changed_config(worker: RunningWorker) -> None:
     """A second attempt has the last revision; a command is applied once, by its stream id and by its own."""
     started = await worker.session("live-kill", user_id="u1")
@@ -189,6 +196,7 @@ async def _answers(worker: RunningWorker, session_id: str) -> list[dict[str, Any
     raise AssertionError("no answer")
 
 
+@together.situation
 async def test_what_may_not_change_is_answered(worker: RunningWorker) -> None:
     """Refused, waiting for the next session, and broken: each is said, and the call goes on as it was."""
     started = await worker.session("live-refused")
@@ -214,6 +222,7 @@ async def test_what_may_not_change_is_answered(worker: RunningWorker) -> None:
     assert digests[1] == digests[2] == answered["digest"] != digests[0]
 
 
+@together.situation
 async def test_an_override_before_the_start_is_added_to_what_is_there(worker: RunningWorker) -> None:
     """Values are merged under the session's key, its life kept; unknown, begun and ended sessions exit 2."""
     async with worker.redis() as client:

@@ -10,8 +10,10 @@ import pytest
 
 from agent.services.livekit_server import LiveKitServer
 from tests.e2e.harness import RunningWorker, eventually, said
+from tests.e2e.together import Together
 
 pytestmark = pytest.mark.e2e
+together = Together()
 
 
 async def kill_job(worker: RunningWorker, session_id: str) -> float:
@@ -21,6 +23,7 @@ async def kill_job(worker: RunningWorker, session_id: str) -> float:
     return time.monotonic()
 
 
+@together.situation
 async def test_a_killed_job_comes_back_and_knows_what_was_said(worker: RunningWorker) -> None:
     """After SIGKILL in mid-speech the same agent is heard again, and one record has both attempts."""
     started = await worker.session("kill-1", user_id="u1")
@@ -52,6 +55,7 @@ async def test_a_killed_job_comes_back_and_knows_what_was_said(worker: RunningWo
     assert back.start - killed < 5.0
 
 
+@together.situation
 async def test_a_crash_loop_ends_after_two_recoveries(worker: RunningWorker) -> None:
     """The third death of a session closes the room, and the record says crashed."""
     started = await worker.session("loop-1")
@@ -67,6 +71,7 @@ async def test_a_crash_loop_ends_after_two_recoveries(worker: RunningWorker) -> 
     assert len(record["attempts"]) == 3
 
 
+@together.situation
 async def test_a_blocked_event_loop_ends_the_process_and_not_the_call(worker: RunningWorker) -> None:
     """A tool that blocks is killed after ten seconds; it is not run again, and the LLM is told so."""
     started = await worker.session("blocked-1")
@@ -86,6 +91,7 @@ async def test_a_blocked_event_loop_ends_the_process_and_not_the_call(worker: Ru
     assert len(record["attempts"]) == 2
 
 
+@together.situation
 async def test_a_paused_process_that_was_replaced_is_neither_heard_nor_recorded(
     worker: RunningWorker,
 ) -> None:

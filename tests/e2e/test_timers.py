@@ -7,10 +7,13 @@ import time
 import pytest
 
 from tests.e2e.harness import RunningWorker, said
+from tests.e2e.together import Together
 
 pytestmark = pytest.mark.e2e
+together = Together()
 
 
+@together.situation
 async def test_a_silent_caller_is_asked_and_then_the_call_ends(worker: RunningWorker) -> None:
     """The idle prompt is heard at its time, then the goodbye, and the record says idle."""
     overrides = {
@@ -32,6 +35,7 @@ async def test_a_silent_caller_is_asked_and_then_the_call_ends(worker: RunningWo
     assert [i["name"] for i in record["items"] if i["type"] == "event"] == ["idle_prompt"]
 
 
+@together.situation
 async def test_the_maximum_duration_ends_a_call_in_mid_speech(worker: RunningWorker) -> None:
     """A long answer is cut at the maximum; what was heard of it is a prefix, and the goodbye is heard."""
     started = await worker.session("max-1", overrides={"max_duration_seconds": 7})
@@ -51,6 +55,7 @@ async def test_the_maximum_duration_ends_a_call_in_mid_speech(worker: RunningWor
     assert said(record, "assistant")[-1] == "The call ends now."
 
 
+@together.situation
 async def test_a_caller_who_leaves_ends_the_call_after_the_grace(worker: RunningWorker) -> None:
     """Nobody is there: the room is closed, and the record says user_left."""
     greeting = (
@@ -72,6 +77,7 @@ async def test_a_caller_who_leaves_ends_the_call_after_the_grace(worker: Running
     assert "comes to your mind" not in heard["text"]
 
 
+@together.situation
 async def test_a_caller_who_comes_back_within_the_grace_goes_on(worker: RunningWorker) -> None:
     """A page refresh: the same talk, no second greeting, one record."""
     started = await worker.session("refresh-1", overrides={"rejoin_grace_seconds": 8})
@@ -92,6 +98,7 @@ async def test_a_caller_who_comes_back_within_the_grace_goes_on(worker: RunningW
     assert len(record["attempts"]) == 1
 
 
+@together.situation
 async def test_a_room_nobody_joins_is_closed_with_a_record(worker: RunningWorker) -> None:
     """The join timeout leaves a record without items and no room."""
     await worker.session("nobody-1", overrides={"join_timeout_seconds": 1})
@@ -102,6 +109,7 @@ async def test_a_room_nobody_joins_is_closed_with_a_record(worker: RunningWorker
     assert not await worker.room_exists("nobody-1")
 
 
+@together.situation
 async def test_two_sessions_of_one_user_at_once_keep_their_own_voice(worker: RunningWorker) -> None:
     """Each session has the voice and pace of its own key, written with a plain SET by another program."""
     greeting = "This is one and the same sentence in both of the calls."

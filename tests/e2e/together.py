@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
@@ -27,35 +28,57 @@ class Together:
 
     Args:
         beside: What has to be open while they happen.
+        at_once: How many happen at once.
     """
 
-    def __init__(self, *beside: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
+    def __init__(
+        self, *beside: Callable[[], AbstractAsyncContextManager[Any]], at_once: int = AT_ONCE
+    ) -> None:
         self._beside = beside
+        self._at_once = at_once
         self._open: dict[Any, Any] = {}
         self._situations: dict[str, Situation] = {}
         self._outcomes: dict[str, BaseException | None] | None = None
 
     def situation(self, happens: Situation) -> Callable[..., None]:
         """A coroutine function that takes the worker, as a test."""
-        name = happens.__name__
-        self._situations[name] = happens
+        self._situations[happens.__name__] = happens
 
         def test(worker: RunningWorker, request: pytest.FixtureRequest) -> None:
-            if self._outcomes is None:
-                selected = [item.name for item in request.session.items if item.path == request.path]
-                self._outcomes = asyncio.run(self._all(worker, selected))
-            if (failure := self._outcomes[name]) is not None:
-                raise failure
+            self._report(worker, request)
 
-        test.__name__, test.__doc__, test.__module__ = name, happens.__doc__, happens.__module__
-        return test
+        return _named(test, happens)
+
+    def cases(
+        self, **given: Any
+    ) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Callable[..., None]]:
+        """The same with a value more, as one test for each; the names are those of the tests."""
+
+        def situation(happens: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+            for case, value in given.items():
+                self._situations[f"{happens.__name__}[{case}]"] = functools.partial(happens, given=value)
+
+            @pytest.mark.parametrize("case", list(given))
+            def test(worker: RunningWorker, request: pytest.FixtureRequest, case: str) -> None:
+                self._report(worker, request)
+
+            return _named(test, happens)
+
+        return situation
+
+    def _report(self, worker: RunningWorker, request: pytest.FixtureRequest) -> None:
+        if self._outcomes is None:
+            selected = [item.name for item in request.session.items if item.path == request.path]
+            self._outcomes = asyncio.run(self._all(worker, selected))
+        if (failure := self._outcomes[request.node.name]) is not None:
+            raise failure
 
     def beside(self, part: Callable[[], AbstractAsyncContextManager[Part]]) -> Part:
         """What is open meanwhile."""
         return cast(Part, self._open[part])
 
     async def _all(self, worker: RunningWorker, selected: list[str]) -> dict[str, BaseException | None]:
-        places = asyncio.Semaphore(AT_ONCE)
+        places = asyncio.Semaphore(self._at_once)
 
         async def one(name: str) -> BaseException | None:
             async with places:
@@ -73,3 +96,8 @@ class Together:
             for part in self._beside:
                 self._open[part] = await stack.enter_async_context(part())
             return dict(zip(names, await asyncio.gather(*map(one, names)), strict=True))
+
+
+def _named(test: Callable[..., None], happens: Callable[..., Any]) -> Callable[..., None]:
+    test.__name__, test.__doc__, test.__module__ = happens.__name__, happens.__doc__, happens.__module__
+    return test

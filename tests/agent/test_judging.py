@@ -1,0 +1,120 @@
+"""A job that is gone, judged by its worker's parent, on a real Valkey and a real LiveKit."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis.asyncio
+from livekit import api
+from sqlalchemy import Engine
+
+from agent.recovery import DeadJob, Recovery
+from agent.services.livekit_server import LiveKitServer
+from agent.services.valkey import EmbeddedValkey
+from agent.settings import Settings
+from agent.sweep import Records
+from agent.transcripts.database import open_engine
+from agent.transcripts.history import OPERATOR, load
+from agent.transcripts.journal import Journal
+from agent.transcripts.migrations import upgrade
+from config_store.state import SessionState, state_key
+
+_names = itertools.count()
+
+
+class Judged:
+    """One session whose job is gone, and the parent that judges it."""
+
+    def __init__(self, server: LiveKitServer, data: Path, url: str) -> None:
+        self.session_id = f"judged-{next(_names)}"
+        self.settings = Settings(redis_url=url, data=data, worker_id="w")
+        upgrade(self.settings.database())
+        self.engine: Engine = open_engine(self.settings.database())
+        self.records = Records(self.settings, self.engine)
+        self.client = redis.asyncio.Redis.from_url(url, decode_responses=True)
+        self.state = SessionState(self.client, state_key(self.session_id, self.session_id))
+        self.lkapi = api.LiveKitAPI(server.url, server.api_key, server.api_secret)
+
+    def journal(self) -> Journal:
+        """A journal of this session in which nothing has ended."""
+        journal = Journal(self.settings.journals, self.session_id, 1)
+        journal.append("start", session_id=self.session_id)
+        journal.append("live")
+        assert journal.flush()
+        return journal
+
+    async def judge(self) -> None:
+        """The parent hears that the process of job `j` is gone."""
+        recovery = Recovery(self.settings, client=self.client, lkapi=self.lkapi, records=self.records)
+        metadata = f'{{"session_id": "{self.session_id}"}}'
+        await recovery.judge(DeadJob("j", self.session_id, "agent-j", "nobody", metadata))
+
+    def record(self) -> dict[str, Any] | None:
+        """The session's record; None: it has none."""
+        return load(self.engine, self.session_id, OPERATOR)
+
+    async def has_room(self) -> bool:
+        """Whether the caller's room is there."""
+        return bool((await self.lkapi.room.list_rooms(api.ListRoomsRequest(names=[self.session_id]))).rooms)
+
+    async def aclose(self) -> None:
+        """Let go of everything."""
+        await self.lkapi.aclose()
+        await self.client.aclose()
+        self.records.close()
+        self.engine.dispose()
+
+
+@pytest.fixture
+async def judged(livekit_server: LiveKitServer, valkey_url: str, tmp_path: Path) -> AsyncIterator[Judged]:
+    found = Judged(livekit_server, tmp_path, valkey_url)
+    await found.lkapi.room.create_room(api.CreateRoomRequest(name=found.session_id))
+    yield found
+    await found.aclose()
+
+
+async def test_a_crash_without_redis_closes_the_room(judged: Judged) -> None:
+    """A session that Redis knows nothing of cannot be brought back: nobody sits before a mute agent."""
+    judged.journal().close()
+    await judged.judge()
+
+    record = judged.record()
+    assert record is not None
+    assert record["end_reason"] == "crashed"
+    assert not await judged.has_room()
+
+
+async def test_an_agent_that_left_for_its_twin_ends_nothing(judged: Judged) -> None:
+    """While another process writes the session's journal its room stays, and there is no record yet."""
+    twin = judged.journal()
+    try:
+        await judged.judge()
+        assert (judged.record(), await judged.has_room()) == (None, True)
+    finally:
+        twin.close()
+
+
+async def test_a_job_that_dies_while_redis_is_away_is_judged_when_it_is_back(
+    livekit_server: LiveKitServer, tmp_path: Path
+) -> None:
+    """The judgement waits for Redis instead of taking the session for one that nobody claimed."""
+    valkey = EmbeddedValkey(tmp_path)
+    valkey.start()
+    judged = Judged(livekit_server, tmp_path, valkey.url)
+    await judged.state.claim(session_id=judged.session_id, worker="w", job="j", pid=1)
+    judged.journal().close()
+    valkey.stop()
+    judging = asyncio.create_task(judged.judge())
+    await asyncio.sleep(0)
+    valkey.start()
+    try:
+        await judging
+        found = await judged.state.read()
+    finally:
+        await judged.aclose()
+        valkey.stop()
+
+    assert (found["phase"], found["end_reason"]) == ("ended", "crashed"), "nobody was there to go on with"
