@@ -20,7 +20,7 @@ from agent.transcripts import migrations
 from agent.transcripts.database import DatabaseTroubleError, open_engine
 from agent.worker import Worker, new_worker_id
 
-LIVEKIT_SECONDS = 15.0
+LIVEKIT_SECONDS = 8.0
 """How long a worker that starts waits for LiveKit to answer; whoever runs it starts it again."""
 
 logger = logging.getLogger(__name__)

@@ -97,6 +97,12 @@ class Counted:
                 for table in metadata.sorted_tables
             )
 
+    def size(self) -> int:
+        """Bytes of the database, without what waits to be put into it."""
+        with self.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        return (self.settings.data / "agent.db").stat().st_size
+
 
 async def begun(settings: Settings, session_id: str) -> Attempt:
     """A session that is live, as a job process makes it."""
@@ -144,7 +150,7 @@ async def many(stores: Counted, count: int, at_once: int, turns: int) -> dict[st
             await session(stores.settings, session_id, turns)
             await records.make(session_id)
 
-    rows, size = stores.rows(), _bytes(stores.settings.data)
+    rows, size = stores.rows(), stores.size()
     stores.commands()
     stores.statements.clear()
     began = time.monotonic()
@@ -160,7 +166,7 @@ async def many(stores: Counted, count: int, at_once: int, turns: int) -> dict[st
         "redis_keys_left": len(list(stores.client.scan_iter(match=f"session:growth-{count}-*"))) / count,
         "sql_statements": statements / count,
         "sql_rows": (stores.rows() - rows) / count,
-        "sql_bytes": (_bytes(stores.settings.data) - size) / count,
+        "sql_bytes": (stores.size() - size) / count,
         "seconds": seconds,
     }
 
@@ -192,10 +198,6 @@ async def swept(stores: Counted, count: int) -> dict[str, Any]:
     finally:
         await asyncio.to_thread(beat.stop)
     return {"live": count, "redis_commands": sum(commands.values()) / count, "by_name": dict(commands)}
-
-
-def _bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.glob("agent.db*"))
 
 
 async def idle(stores: Counted, workers: int, seconds: float) -> dict[str, Any]:

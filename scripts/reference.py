@@ -7,8 +7,10 @@ Writes the tables of the documents from the schema, the providers' own data and 
 import re
 from pathlib import Path
 
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic import AliasChoices
 
+from agent import metrics
 from agent.providers.directory import tuning_rows
 from agent.providers.tuning import markdown
 from agent.settings import Settings
@@ -78,7 +80,27 @@ def settings() -> str:
     return "| variable | default | meaning |\n|---|---|---|\n" + "\n".join(rows)
 
 
-TABLES = {"keys": keys, "tuning": lambda: markdown(tuning_rows()), "settings": settings}
+def figures() -> str:
+    """Every metric of the worker's own."""
+    ours = sorted(
+        (one for one in vars(metrics).values() if isinstance(one, MetricWrapperBase)),
+        key=lambda one: str(one.describe()[0].name),
+    )
+    rows = []
+    for one in ours:
+        (family,) = one.describe()
+        name = f"{family.name}_total" if family.type == "counter" else family.name
+        labels = ", ".join(f"`{label}`" for label in one._labelnames)
+        rows.append(f"| `{name}` | {family.type} | {labels} | {family.documentation} |")
+    return "| metric | type | labels | meaning |\n|---|---|---|---|\n" + "\n".join(rows)
+
+
+TABLES = {
+    "keys": keys,
+    "tuning": lambda: markdown(tuning_rows()),
+    "settings": settings,
+    "metrics": figures,
+}
 
 
 def rendered(page: str) -> str:

@@ -113,6 +113,22 @@ def test_compose_takes_its_file() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["check.yml", "newest.yml"])
+def test_github_takes_the_workflows(name: str) -> None:
+    """GitHub's schema accepts them, they run targets of the Makefile, and one of them is run by hand."""
+    path = ROOT / ".github" / "workflows" / name
+    checked(
+        sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(path)
+    )
+    workflow = yaml.load(path.read_text(), yaml.BaseLoader)
+    assert ("workflow_dispatch" in workflow["on"]) is (name == "newest.yml")
+    steps = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    targets = [command.removeprefix("make ") for command in steps if command.startswith("make ")]
+    assert targets
+    for target in targets:
+        assert f"\n{target}:" in (ROOT / "Makefile").read_text()
+
+
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     """`systemd-analyze verify` has nothing to say but that the program is not installed here."""
     analyze = shutil.which("systemd-analyze")

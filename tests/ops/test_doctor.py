@@ -192,20 +192,20 @@ async def test_a_port_that_is_taken(right: dict[str, Any]) -> None:
 def test_one_line_each_and_json(tmp_path: Path) -> None:
     """With nothing set: a line for each part, exit status 1; `--json` has the same as data."""
     environment = {"PATH": "/usr/bin:/bin", "AGENT_DATA": str(tmp_path / "var"), "AGENT_HTTP_PORT": "0"}
-    for options in ([], ["--json"]):
-        done = subprocess.run(
+    asked = [
+        subprocess.Popen(
             [sys.executable, "-m", "agent", "doctor", *options],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        assert (done.returncode, done.stderr) == (1, "")
-        if options:
-            findings = json.loads(done.stdout)
-            assert [set(one) for one in findings] == [{"part", "ok", "what", "cure"}] * 9
-        else:
-            lines = done.stdout.splitlines()
-            assert len(lines) == 9
-            assert all(line.startswith(("ok  ", "bad ")) for line in lines)
-            assert "LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET not set" in done.stdout
+            cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for options in ([], ["--json"])
+    ]  # fmt: skip
+    (text, problems), (data, more) = [doctor.communicate(timeout=60) for doctor in asked]
+    assert ([doctor.returncode for doctor in asked], problems, more) == ([1, 1], "", "")
+    lines = text.splitlines()
+    assert len(lines) == 9
+    assert all(line.startswith(("ok  ", "bad ")) for line in lines)
+    assert "LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET not set" in text
+    assert [set(one) for one in json.loads(data)] == [{"part", "ok", "what", "cure"}] * 9
 
 
 class serving:  # noqa: N801 - reads as what it is in `async with`
