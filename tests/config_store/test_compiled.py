@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -123,6 +125,36 @@ def test_a_last_good_version_has_the_digest_of_this_release(bundles: Bundles) ->
     served = json.loads(path.read_text())
     assert served["digest"] == json.loads(before)["digest"]
     assert served["origins"]["captions"] == "default"
+
+
+OPENED = """
+import asyncio, sys
+from pathlib import Path
+from config_store.compiled import CompiledBundles
+from config_store.dispatch import Dispatch
+from config_store.resolve import Call, resolve_session
+
+out, opened = sys.argv[1], []
+def resolve():
+    return resolve_session(
+        Dispatch(bundle="main"), call=Call("room"), override_key="k", compiled=CompiledBundles(Path(out)),
+        overrides=None, presets=None, catalog=None, default_bundle=None, budget_seconds=1,
+    )
+asyncio.run(resolve())  # what is loaded once is loaded
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+asyncio.run(resolve())
+print(*opened, sep="\\n")
+"""
+
+
+def test_a_job_opens_one_file(bundles: Bundles) -> None:
+    """A session whose bundle is named reads that bundle's published file, and no other file at all."""
+    bundles.write({"base": "name: base\n", "main": f"include: [base]\n{BASIC}"})
+    bundles.compile()
+
+    ran = subprocess.run([sys.executable, "-c", OPENED, str(bundles.out)], capture_output=True, check=True)
+
+    assert ran.stdout.decode().split() == [str(bundles.out / "bundles" / "main.json")]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 0}', b'{"format": 1}', b"\xff"])

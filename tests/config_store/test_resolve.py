@@ -104,6 +104,14 @@ def test_dispatch_metadata_that_is_refused(metadata: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_refused_dispatch_says_whose_session_it_means() -> None:
+    """What is right of the id, the user and the organization is kept, so that the refusal is theirs."""
+    with pytest.raises(DispatchError) as caught:
+        parse_dispatch('{"session_id": "s-1", "user_id": "u1", "organization": "a b", "bundle": 5}')
+
+    assert caught.value.known == Dispatch(session_id="s-1", user_id="u1")
+
+
 @given(st.text() | st.binary().map(lambda raw: raw.decode("latin-1")))
 def test_any_metadata_has_an_outcome(metadata: str) -> None:
     """Any text is a dispatch or a DispatchError, never anything else."""
@@ -277,6 +285,26 @@ async def test_no_way_around_the_organization(bundles: Bundles, way: str) -> Non
         await bundles.resolve(organization="globex", **more)
 
     assert (await bundles.resolve(organization="acme", **more)).organization == "acme"
+
+
+async def test_a_preset_that_no_longer_fits_its_bundle(bundles: Bundles) -> None:
+    """What the bundle no longer has or allows gets a verdict each; the rest of the preset counts."""
+    bundles.write(
+        {"main": f"{BASIC}overridable: [voice_tuning.pace, {{path: idle_timeout_seconds, max: 60}}]\n"}
+    )
+    saved = {
+        "voice_tuning": {"pace": 1.5, "volume": 2}, "idle_timeout_seconds": 500, "target_language": "hi-IN",
+        "agents": {"gone": {"voice_id": "bob"}}, "tts_provider": "gone", "system_prompt_id": "gone",
+    }  # fmt: skip
+
+    found = await bundles.resolve(bundle="main", preset="p-1", presets=Presets(preset(saved)))
+
+    assert (found.config.voice_tuning.pace, found.config.idle_timeout_seconds) == (1.5, 60.0)
+    assert {verdict.path: verdict.verdict for verdict in found.verdicts} == {
+        "voice_tuning.pace": "applied", "voice_tuning.volume": "refused", "idle_timeout_seconds": "clamped",
+        "target_language": "refused", "agents.gone": "refused", "models.tts.provider": "refused",
+        "system_prompt_id": "refused",
+    }  # fmt: skip
 
 
 async def test_presets(bundles: Bundles) -> None:
