@@ -64,8 +64,7 @@ def fill(engine: Engine, sessions: int) -> None:
         batch = [transcript(number, words, chance) for number in range(begin, min(begin + 1000, sessions))]
         with writing(engine) as connection:
             connection.execute(insert(transcripts), [transcript_row(each, []) for each in batch])
-            for each in batch:
-                insert_items(connection, each)
+            insert_items(connection, batch)
             connection.execute(
                 insert(agents),
                 [

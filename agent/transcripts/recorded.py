@@ -52,7 +52,7 @@ def write_record(
         remove_record(connection, session_id)
     row = transcript_row(transcript, entries)
     connection.execute(insert(transcripts), {**row, "given_title": given_title})
-    insert_items(connection, transcript)
+    insert_items(connection, [transcript])
     if transcript["agents"]:
         connection.execute(
             insert(agents),
@@ -76,13 +76,14 @@ def remove_record(connection: Connection, session_id: str) -> int:
     return count
 
 
-def insert_items(connection: Connection, transcript: dict[str, Any]) -> None:
-    """Insert the rows of `items` for a transcript. Raises as `write_record`."""
-    if not transcript["items"]:
+def insert_items(connection: Connection, of: list[dict[str, Any]]) -> None:
+    """Insert the rows of `items` of these transcripts. Raises as `write_record`."""
+    on_postgresql = connection.dialect.name == "postgresql"
+    rows = [row for transcript in of for row in _item_rows(transcript, on_postgresql)]
+    if not rows:
         return
-    if connection.dialect.name != "postgresql":
-        statement = f"INSERT INTO {_ITEM_COLUMNS} VALUES (?, ?, ?, ?, ?)"  # noqa: S608
-        connection.exec_driver_sql(statement, list(_item_rows(transcript, False)))
+    if not on_postgresql:
+        connection.exec_driver_sql(f"INSERT INTO {_ITEM_COLUMNS} VALUES (?, ?, ?, ?, ?)", rows)  # noqa: S608
         return
     import psycopg  # not before it is needed: a worker on SQLite has no use for it
 
@@ -90,7 +91,7 @@ def insert_items(connection: Connection, transcript: dict[str, Any]) -> None:
     driver: Any = connection.connection.driver_connection
     try:
         with driver.cursor() as cursor, cursor.copy(f"COPY {_ITEM_COLUMNS} FROM STDIN") as copy:
-            for row in _item_rows(transcript, True):
+            for row in rows:
                 copy.write_row(row)
     except psycopg.Error as exc:
         raise trouble(exc) from exc

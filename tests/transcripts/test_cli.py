@@ -119,6 +119,43 @@ def test_search_export_stats_rename(data: Path) -> None:
     assert run("rename", "s-?", "x").exit_code == 2
 
 
+@pytest.mark.parametrize(
+    "narrowed",
+    [
+        ("--user", "u1"), ("--organization", "acme"), ("--bundle", "x"), ("--reason", "idle"),
+        ("--agent", "triage"), ("--to", "2026-01-02"), ("--no-silent",),
+    ],
+    ids=lambda each: each[0],
+)  # fmt: skip
+def test_every_option_narrows_every_command(data: Path, narrowed: tuple[str, ...]) -> None:
+    """List, search, export and stats see the same sessions with the same options."""
+    about: dict[str, Any] = {
+        "user_id": "u1",
+        "organization": "acme",
+        "bundle": "x",
+        "started_at": "2026-01-01",
+    }
+    talk(data / "journals", "this", said=("refund",), **about)
+    other: dict[str, Any] = {"user_id": "u2", "bundle": "y", "initial_agent": "front"}
+    journal = Journal(data / "journals", "other", 1)
+    journal.append("start", session_id="other", **other)
+    journal.append("live")
+    journal.append("agent", speech_id="a", agent="front", text="no refund", final=True, heard="all")
+    journal.append("end", reason="user_left")
+    assert journal.close()
+    run("finalize")
+    everything = json.loads(run("list", "--json").stdout)
+    assert [row["session_id"] for row in everything] == ["other", "this"]
+    listed = json.loads(run("list", *narrowed, "--json").stdout)
+    found = json.loads(run("search", "refund", *narrowed, "--json").stdout)
+    exported = json.loads(run("export", *narrowed).stdout)
+    (counted,) = json.loads(run("stats", *narrowed, "--json", "--by", "bundle").stdout)
+    assert [row["session_id"] for row in listed] == ["this"]
+    assert {hit["session_id"] for hit in found} == {"this"}
+    assert [record["session_id"] for record in exported] == ["this"]
+    assert (counted["bundle"], counted["sessions"]) == ("x", 1)
+
+
 def test_erase(data: Path) -> None:
     """Erasing says what was removed; without a session or a user it does nothing."""
     talk(data / "journals", "s-1")

@@ -2,6 +2,7 @@
 
 import pytest
 
+import benchmarks.redaction
 from agent.transcripts.redaction import UnknownRedactionError, redactor
 
 ALL = redactor(["email", "phone_number", "credit_card", "iban"])
@@ -89,6 +90,19 @@ def test_unknown_name_and_bad_pattern_are_refused() -> None:
 def test_begin_of_a_number_does_not_slip_through(text: str, kept: str) -> None:
     """Words that were cut off in the middle of a number or address do not keep its begin."""
     assert ALL.partial(text) == kept
+
+
+def test_precision_and_recall_over_the_labelled_sentences(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The benchmark's figures are within its limits, and it prints both for each kind."""
+    monkeypatch.setattr("sys.argv", ["benchmarks.redaction"])
+    assert benchmarks.redaction.main() == 0
+    printed = capsys.readouterr().out
+    for name in benchmarks.redaction.NAMES:
+        (line,) = [line for line in printed.splitlines() if line.strip().startswith(name)]
+        assert "precision" in line
+        assert "recall" in line
 
 
 def test_redacting_twice_changes_nothing() -> None:
