@@ -89,7 +89,7 @@ async def _livekit(settings: Settings) -> Finding:
         )
     try:
         async with api.LiveKitAPI(url, key, secret) as lkapi:
-            await lkapi.room.list_rooms(api.ListRoomsRequest(names=["-"]))
+            alone = await room.without_agent(lkapi)
     except api.TwirpError as exc:
         if room.is_wrong_key(exc):
             return Finding(
@@ -102,6 +102,14 @@ async def _livekit(settings: Settings) -> Finding:
     except (aiohttp.ClientError, OSError, ValueError) as exc:
         return Finding(
             "livekit", False, f"{url}: {_unreachable(exc)}", "check LIVEKIT_URL; is the server up?"
+        )
+    if alone:
+        names = ", ".join(repr(name) for name in alone[:3])
+        return Finding(
+            "livekit",
+            True,
+            f"{url}; people and no agent in {len(alone)} rooms ({names}): a token brings none into one that "
+            "was there before; `agent session start` does",
         )
     return Finding("livekit", True, url)
 

@@ -2,12 +2,20 @@
 
 import asyncio
 import logging
+import time
+from typing import Final
 
 import aiohttp
 from livekit import api
 
 CLOSE_SECONDS = 5.0
 """Longest wait in seconds for LiveKit to delete a room; an end must not hang on it."""
+
+ALONE_SECONDS = 10.0
+"""How old a room is, in seconds, when an agent that was asked for should have come."""
+MOST_ROOMS = 50
+"""How many rooms are looked into."""
+USER_KINDS: Final = frozenset({api.ParticipantInfo.Kind.STANDARD, api.ParticipantInfo.Kind.SIP})
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +59,34 @@ async def people_in(lkapi: api.LiveKitAPI, room: str) -> list[str]:
         if exc.code == "not_found":
             return []
         raise
-    kinds = (api.ParticipantInfo.Kind.STANDARD, api.ParticipantInfo.Kind.SIP)
-    return [p.identity for p in found.participants if p.kind in kinds]
+    return [p.identity for p in found.participants if p.kind in USER_KINDS]
+
+
+async def without_agent(lkapi: api.LiveKitAPI) -> list[str]:
+    """
+    Names of rooms in which people sit and no agent comes any more, as far as a look at some of them tells.
+
+    A token that brings its agent along does nothing in a room that was there before, without a word to
+    anybody. Raises TwirpError.
+    """
+    rooms = (await lkapi.room.list_rooms(api.ListRoomsRequest())).rooms
+    before = time.time() - ALONE_SECONDS
+    old = [one.name for one in rooms if one.num_participants and one.creation_time <= before][:MOST_ROOMS]
+    found = await asyncio.gather(
+        *(lkapi.room.list_participants(api.ListParticipantsRequest(room=name)) for name in old),
+        return_exceptions=True,  # a room may be gone meanwhile
+    )
+    kinds = [
+        {participant.kind for participant in one.participants}
+        if not isinstance(one, BaseException)
+        else set()
+        for one in found
+    ]
+    return [
+        name
+        for name, there in zip(old, kinds, strict=True)
+        if there & USER_KINDS and api.ParticipantInfo.Kind.AGENT not in there
+    ]
 
 
 async def sip_attributes(lkapi: api.LiveKitAPI, room: str) -> dict[str, str]:
