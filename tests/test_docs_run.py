@@ -117,9 +117,10 @@ def test_the_extras_that_are_installed_exist() -> None:
 def test_completion_is_installed(tmp_path: Path) -> None:
     """The README's line leaves a script that the shell reads at its next start."""
     (line,) = block("README.md", "agent --install-completion")
+    path = f"{Path(AGENT).parent}:/usr/bin:/bin"
     done = subprocess.run(
-        [AGENT, *shlex.split(line)[1:]], cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}, capture_output=True, text=True, check=False,
+        ["bash", "-c", f"{line}; exit $?"],  # the shell is found among the ancestors of the command
+        cwd=tmp_path, env={"PATH": path, "HOME": str(tmp_path)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "_AGENT_COMPLETE" in next((tmp_path / ".bash_completions").iterdir()).read_text()

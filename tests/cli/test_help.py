@@ -69,7 +69,7 @@ def test_tab_completes(words: str, offered: set[str], shell: str) -> None:
 def test_completion_can_be_installed(tmp_path: Path) -> None:
     """`agent --show-completion` prints the script of a shell, which calls this program."""
     done = subprocess.run(
-        [sys.executable, "-m", "agent", "--show-completion", "bash"],
+        ["bash", "-c", f"{sys.executable} -m agent --show-completion; exit $?"],
         env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)}, cwd=tmp_path,
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
