@@ -5,7 +5,6 @@ import contextlib
 import json
 import logging
 import os
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,11 +13,9 @@ from livekit.agents import JobContext
 from redis.exceptions import RedisError
 
 from agent import settings as process_settings
-from agent import stores
 from agent.confidential import secrets_of
 from agent.ending import SUPERSEDED, End
 from agent.metrics import FIGURE
-from agent.people import agent_identity
 from agent.settings import Settings
 from agent.signals import timestamp
 from agent.tracing import Trace
@@ -26,7 +23,7 @@ from agent.transcripts.journal import Journal
 from agent.transcripts.redaction import redactor
 from agent.transcripts.shipping import Shipper
 from config_store.amend import Amendment
-from config_store.dispatch import Dispatch, DispatchError, parse_dispatch
+from config_store.dispatch import Dispatch
 from config_store.overrides import RedisOverrides, override_key, room_override_key
 from config_store.resolve import Resolved
 from config_store.state import (
@@ -35,14 +32,12 @@ from config_store.state import (
     Claim,
     SessionState,
     commands_key,
-    mint_session_id,
-    state_key,
     worker_sessions_key,
 )
 from config_store.verdict import Verdict
 
 RENEW_SECONDS = 600.0
-"""How often a live session renews the life of its keys in Redis."""
+"""How often a session renews the life of its keys in Redis."""
 CLOSE_SECONDS = 3.0
 """Longest time in seconds for the journal's last write and its copy in Redis."""
 
@@ -101,6 +96,8 @@ class Attempt:
         self._ctx = ctx
         self._renewing: asyncio.Task[None] | None = None
         self._writes: set[asyncio.Task[Any]] = set()
+        self._writing = asyncio.Lock()  # in the order asked for, and nothing after the end
+        self._over = False
         ctx.log_context_fields = {**ctx.log_context_fields, **self.log_fields}
 
     # ------------------------------------------------------------------ config
@@ -121,7 +118,8 @@ class Attempt:
         self._background(self.own())
         self._open_journal(resolved)
         self._journal_config(resolved)
-        if self.answer == "new":
+        self._renewing = asyncio.create_task(self._renew(), name="renew")
+        if not self.claimed.state.get("config"):  # a process before this one may have died before it wrote it
             await self.write_state(
                 phase="configured",
                 config=resolved.to_json(),
@@ -219,7 +217,14 @@ class Attempt:
         self.journal.append("live")
         self.trace.phase("live")
         self._background(self.write_state(phase="live", live_at="@now"))
-        self._renewing = asyncio.create_task(self._renew(), name="renew")
+
+    def here(self, present: bool) -> None:
+        """The user went away for a moment, or came back."""
+        self._background(self.write_state(phase="live" if present else "user_away"))
+
+    def ending(self) -> None:
+        """The end has begun."""
+        self._background(self.write_state(phase="ending"))
 
     # ------------------------------------------------------------------ state
 
@@ -236,14 +241,17 @@ class Attempt:
 
     async def write_state(self, **fields: str | int) -> None:
         """Write to the session's state; a store in trouble does not hold up the call."""
-        if not self.claimed.guarded:
-            return
-        try:
-            if not await self.state.write(self.claimed.fence, **fields):
-                logger.error("this attempt was replaced; it leaves at once", extra=self.log_fields)
-                os._exit(1)  # the session belongs to another process: nothing of ours may be heard or written
-        except (RedisError, OSError) as exc:
-            logger.warning("the state could not be written: %s", type(exc).__name__, extra=self.log_fields)
+        async with self._writing:
+            if not self.claimed.guarded or self._over:
+                return
+            try:
+                if not await self.state.write(self.claimed.fence, **fields):
+                    logger.error("this attempt was replaced; it leaves at once", extra=self.log_fields)
+                    os._exit(1)  # another process has the session: nothing of ours may be heard or written
+            except (RedisError, OSError) as exc:
+                logger.warning(
+                    "the state could not be written: %s", type(exc).__name__, extra=self.log_fields
+                )
 
     async def own(self) -> None:
         """Enter the session among those of this worker, where others look when the worker dies."""
@@ -288,6 +296,7 @@ class Attempt:
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             await self.write_state(renewed="@now")
+            await self.own()
             if self.claimed.guarded:
                 with contextlib.suppress(RedisError, OSError):
                     await RedisOverrides(self.redis).renew(override_key(self.session_id))
@@ -302,16 +311,18 @@ class Attempt:
         await asyncio.to_thread(self.journal.flush, CLOSE_SECONDS)
         if not self.claimed.guarded:
             return
-        with contextlib.suppress(RedisError, OSError):
-            await self.state.end(
-                end.reason,
-                session_id=self.session_id,
-                fence=self.claimed.fence,
-                tombstone=self.dispatch.session_id is not None,
-                detail=end.detail,
-            )
-            await self.redis.delete(*self._own_keys())
-            await self.disown()
+        async with self._writing:
+            self._over = True
+            with contextlib.suppress(RedisError, OSError):
+                await self.state.end(
+                    end.reason,
+                    session_id=self.session_id,
+                    fence=self.claimed.fence,
+                    tombstone=self.dispatch.session_id is not None,
+                    detail=end.detail,
+                )
+                await self.redis.delete(*self._own_keys())
+                await self.disown()
 
     def last_word(self, end: End) -> None:
         """The same in short, from any thread, where `end` did not come to it: the process is killed now."""
@@ -352,47 +363,6 @@ class Attempt:
         task = asyncio.ensure_future(work)
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
-
-
-async def claim(settings: Settings, ctx: JobContext) -> Attempt:
-    """
-    Take the session for this job, before connecting.
-
-    A store in trouble does not stop the call: it then runs unguarded, which the transcript says.
-    """
-    began = time.time_ns()
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + settings.store_budget_seconds
-    refusal = None
-    try:
-        dispatch = parse_dispatch(ctx.job.metadata)
-    except DispatchError as exc:
-        dispatch, refusal = Dispatch(), str(exc)
-    client = stores.open_redis(redis_url_of(settings), settings.store_budget_seconds)
-    state = SessionState(client, state_key(dispatch.session_id, ctx.job.room.name))
-    session_id = dispatch.session_id or mint_session_id(ctx.job.id)
-    try:
-        async with asyncio.timeout_at(deadline):
-            claimed = await state.claim(
-                session_id=session_id,
-                worker=settings.worker_id or "",
-                job=ctx.job.id,
-                pid=os.getpid(),
-                room=ctx.job.room.name,
-                identity=agent_identity(ctx.job.id),
-                agent_name=ctx.job.agent_name,
-                metadata=ctx.job.metadata,
-            )
-
-    except (RedisError, OSError, TimeoutError) as exc:
-        logger.warning("the session runs unguarded: Redis failed at the claim: %s", type(exc).__name__)
-        claimed = Claim("new", session_id)
-    trace = Trace(settings, claimed.session_id, claimed.attempt, began)
-    trace.note(claim=claimed.answer)
-    return Attempt(
-        settings, ctx, dispatch=dispatch, refusal=refusal, claimed=claimed, state=state, client=client,
-        deadline=deadline, trace=trace,
-    )  # fmt: skip
 
 
 def redis_url_of(settings: Settings) -> str:

@@ -7,7 +7,8 @@ import time
 from livekit.agents import AutoSubscribe, JobContext
 
 from agent import library, memory
-from agent.attempt import Attempt, claim
+from agent.attempt import Attempt
+from agent.claiming import claim
 from agent.configuring import Refused, configure
 from agent.draining import Drain
 from agent.ending import CONFIG_REFUSED, PROVIDER_ERROR, SUPERSEDED, End, Ending, library_end

@@ -1,0 +1,60 @@
+"""Taking a session for this job, before anything else is done."""
+
+import asyncio
+import logging
+import os
+import time
+
+from livekit.agents import JobContext
+from redis.exceptions import RedisError
+
+from agent import stores
+from agent.attempt import Attempt, redis_url_of
+from agent.people import agent_identity
+from agent.settings import Settings
+from agent.tracing import Trace
+from config_store.dispatch import DispatchError, parse_dispatch
+from config_store.state import Claim, SessionState, mint_session_id, state_key
+
+logger = logging.getLogger(__name__)
+
+
+async def claim(settings: Settings, ctx: JobContext) -> Attempt:
+    """
+    Take the session for this job, before connecting.
+
+    A store in trouble does not stop the call: it then runs unguarded, which the transcript says.
+    """
+    began = time.time_ns()
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + settings.store_budget_seconds
+    refusal = None
+    try:
+        dispatch = parse_dispatch(ctx.job.metadata)
+    except DispatchError as exc:
+        dispatch, refusal = exc.known, str(exc)
+    client = stores.open_redis(redis_url_of(settings), settings.store_budget_seconds)
+    state = SessionState(client, state_key(dispatch.session_id, ctx.job.room.name))
+    session_id = dispatch.session_id or mint_session_id(ctx.job.id)
+    try:
+        async with asyncio.timeout_at(deadline):
+            claimed = await state.claim(
+                session_id=session_id,
+                worker=settings.worker_id or "",
+                job=ctx.job.id,
+                pid=os.getpid(),
+                room=ctx.job.room.name,
+                identity=agent_identity(ctx.job.id),
+                agent_name=ctx.job.agent_name,
+                metadata=ctx.job.metadata,
+            )
+
+    except (RedisError, OSError, TimeoutError) as exc:
+        logger.warning("the session runs unguarded: Redis failed at the claim: %s", type(exc).__name__)
+        claimed = Claim("new", session_id)
+    trace = Trace(settings, claimed.session_id, claimed.attempt, began)
+    trace.note(claim=claimed.answer)
+    return Attempt(
+        settings, ctx, dispatch=dispatch, refusal=refusal, claimed=claimed, state=state, client=client,
+        deadline=deadline, trace=trace,
+    )  # fmt: skip
