@@ -65,6 +65,15 @@ def _mentions(member: object, name: str) -> bool:
     return False
 
 
+def warm_up() -> None:
+    """
+    Import and make what the library itself prepares before a fork; the library does it again for nothing.
+
+    It comes last there, and what it loads would push out of the interpreter's caches what a rehearsal left.
+    """
+    from livekit.agents.ipc import _preload  # noqa: F401 - importing it is what does it
+
+
 @contextlib.contextmanager
 def without_native_runtime() -> Iterator[None]:
     """

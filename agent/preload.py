@@ -6,9 +6,10 @@ and so in every job: a signal to the whole process group must not end a call, an
 only in the jobs the fork server dies and takes them along at their next log line (livekit-agents 1.8.9). The
 parent alone decides about ends. SIGUSR2 tells a job of a drain; until the job listens it must not kill it.
 
-Then everything that a call uses is loaded and used once, so that jobs share it and no first words wait for
-it. The end-of-turn weights are not: nothing here uses them, and the switch that leaves them out leaves out
-the voice detector's too, which is therefore loaded here.
+Then everything that a call uses is loaded, so that jobs share it and no first words wait for it; it is used
+once by `agent.before_fork`, after the modules of AGENT_MODULES. The end-of-turn weights are not loaded:
+nothing here uses them, and the switch that leaves them out leaves out the voice detector's too, which is
+therefore loaded here.
 """
 
 import signal
@@ -22,7 +23,7 @@ from livekit import local_inference  # noqa: E402
 from livekit.rtc import _ffi_client  # noqa: E402
 
 import agent.job  # noqa: E402, F401 - and with it everything a session needs
-from agent import rehearsal  # noqa: E402
+from agent import library  # noqa: E402
 from agent.confidential import guard_stderr  # noqa: E402
 from agent.providers import registry  # noqa: E402
 from agent.settings import load  # noqa: E402
@@ -33,5 +34,5 @@ local_inference.init_vad()
 _ffi_client.get_ffi_lib()  # maps the native library; its runtime starts in each job
 _settings = load()
 guard_stderr(_settings)
+library.warm_up()
 registry.prewarm(_settings.prewarm)
-rehearsal.rehearse(_settings)

@@ -8,9 +8,11 @@ loop, no connection and not the runtime of the native library, which does not su
 """
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
+import secrets
 import tempfile
 import threading
 import time
@@ -19,8 +21,9 @@ from typing import Any, cast
 
 from livekit.agents import JobContext, llm, utils
 from livekit.agents.voice.transcription import TranscriptSynchronizer
+from redis.exceptions import RedisError
 
-from agent import library, memory
+from agent import library, memory, stores
 from agent import settings as process_settings
 from agent.agents.configured import ConfiguredAgent
 from agent.casting import Casting
@@ -51,9 +54,12 @@ from config_store.compiled import CompiledBundles
 from config_store.dispatch import parse_dispatch
 from config_store.errors import ConfigRefused
 from config_store.resolve import Call, Resolved, resolve_session
+from config_store.state import SessionState, state_key
 
 PATIENCE_SECONDS = 8.0
 """Longest time in seconds for the whole rehearsal; the fork server comes up without it, too."""
+STORE_SECONDS = 1.0
+"""Longest time in seconds for one question to Redis."""
 MOST_TRIED = 20
 """Bundles that are looked at for one that can be rehearsed."""
 SESSION = "rehearsal"
@@ -113,6 +119,24 @@ async def _play(settings: Settings) -> None:
             await asyncio.to_thread(journal.close, 1.0)
     if "offline" in settings.prewarm:
         await _offline(resolved)
+    if settings.redis_url is not None:
+        await _claim(settings.redis_url.get_secret_value())
+
+
+async def _claim(redis_url: str) -> None:
+    """Claim a session that nobody has, write to its state, remove it; Redis in trouble is no obstacle."""
+    client = stores.open_redis(redis_url, STORE_SECONDS)
+    state = SessionState(client, state_key(None, f"{SESSION}-{secrets.token_hex(8)}"))
+    facts = {"room": SESSION, "identity": SESSION, "agent_name": "", "metadata": ""}
+    try:
+        claim = await state.claim(session_id=SESSION, worker="", job="", pid=0, **facts)
+        await state.write(claim.fence, phase="configured")
+        await client.delete(state.key)
+    except (RedisError, OSError) as exc:
+        logger.info("no claim was rehearsed: %s", type(exc).__name__)
+    finally:
+        with contextlib.suppress(RedisError, OSError):
+            await client.aclose()
 
 
 async def _resolve(settings: Settings) -> Resolved:

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from agent import library, memory, metrics, stores
 from agent.adoption import Adoption
+from agent.attempt import redis_url_of
 from agent.bundles import Bundles
 from agent.health import Health, unwritable
 from agent.heartbeat import Heartbeat
@@ -79,6 +80,7 @@ class Worker:
             MALLOC_TRIM_THRESHOLD_="131072",
             OPENBLAS_NUM_THREADS="1",
             LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS="0",  # a thread per job; a loop that stalls is the watchdog's
+            REDIS_URL=redis_url_of(self._settings),  # also the embedded Valkey's, for the rehearsal
             AGENT_PREWARM=",".join(sorted(self._bundles.providers())),
         )
         url, key, secret = self._settings.require_livekit()
@@ -89,7 +91,7 @@ class Worker:
             load_fnc=self.load,
             load_threshold=math.inf,  # the cap is ours, counted when a job is requested
             num_idle_processes=2,
-            preload_modules=["agent.preload", *self._settings.modules],
+            preload_modules=["agent.preload", *self._settings.modules, "agent.before_fork"],
             max_retry=self._settings.livekit_retries,
             job_memory_warn_mb=500,
             job_memory_limit_mb=self._settings.job_memory_mb,

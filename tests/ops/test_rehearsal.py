@@ -14,6 +14,7 @@ from agent.bundles import Bundles
 loaded = settings.load()
 Bundles(loaded).compile()
 import agent.preload
+import agent.before_fork
 from agent import rehearsal
 import threading
 print("left", rehearsal.left_behind(), threading.active_count())
