@@ -145,7 +145,7 @@ def kills(folder: Path, count: int) -> bool:
     from agent.transcripts.orphans import orphans
 
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.journal"])
+    context.set_forkserver_preload(["agent.transcripts.journal"])
     missing = acknowledged = 0
     for each in range(count):
         reading, writing = os.pipe()
