@@ -19,7 +19,7 @@ from config_store.schema import SessionConfig
 from config_store.section import Section
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = (DOCS / "bundles.md", DOCS / "operations.md")
+PAGES = (DOCS.parent / "README.md", DOCS / "bundles.md", DOCS / "operations.md")
 MARKED = re.compile(r"(<!-- {name} -->\n).*?(<!-- end -->)".replace("{name}", r"(\w+)"), re.DOTALL)
 CHANGED_BY = {"default": "a session", "listed": "a session, when listed", "never": "the bundle only"}
 

@@ -58,6 +58,7 @@ def list_bundles(json: Json = False) -> None:
             "organization": bundle.organization,
             "title": _text(bundle, "name"),
             "description": _text(bundle, "description"),
+            "tags": list(bundle.document.get("tags", ())),
         }
         for bundle in found
     ]

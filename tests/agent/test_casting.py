@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from livekit.agents.tts import AvailabilityChangedEvent
+
 from agent.casting import Casting
 from agent.providers.loudness import LoudTTS
 from config_store.schema import SessionConfig
@@ -49,4 +51,19 @@ async def test_a_text_session_has_no_voice_to_change() -> None:
     assert "tts" not in casting.for_session()
     changed = config(modality_profile="text_only", agents={"a": {"voice_id": "en-us+f3"}, "b": {}})
     assert casting.change(changed, ["a"]) == {}
+    await casting.close()
+
+
+async def test_a_fallback_that_steps_in_is_told_by_the_names_of_the_bundle() -> None:
+    """Kind and provider of the member that failed are told, also behind a gain, and that it is back."""
+    told: list[tuple[str, str, bool]] = []
+    models = {"tts": {"provider": "offline", "fallback": [{"provider": "openai", "model": "tts-1"}]}}
+    given = config(models=models, voice_tuning={"loudness": 0.5})
+    casting = Casting(given, {"OPENAI_API_KEY": "k"}, lambda *change: told.append(change))
+    voice = casting.for_session()["tts"]
+    for member, works in ((0, False), (1, False), (0, True)):
+        event = AvailabilityChangedEvent(tts=voice.inner.members[member], available=works)
+        voice.inner.emit("tts_availability_changed", event)
+
+    assert told == [("tts", "offline", False), ("tts", "openai", False), ("tts", "offline", True)]
     await casting.close()

@@ -132,6 +132,7 @@ def test_list(run: Run, folder: Path) -> None:
     )
     assert json.loads(run("bundles", "list", "--json").stdout)[1] == {
         "name": "call", "state": "startable", "organization": None, "title": "${TITLE}", "description": None,
+        "tags": [],
     }  # fmt: skip
 
 

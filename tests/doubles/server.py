@@ -23,6 +23,8 @@ class Call:
     headers: dict[str, str]
     body: Any = None
     sent: list[dict[str, Any]] = field(default_factory=list)
+    peer: Any = None
+    """The client's end of the connection: calls with the same one came over one connection."""
     line: str = ""
     """The caller's part of the address, for doubles that serve several sessions at once."""
 
@@ -118,6 +120,7 @@ class Double:
         line = request.match_info.get("line", "")
         path = request.path.removeprefix(f"/{line}") if line else request.path
         call = Call(path, dict(request.query), dict(request.headers), line=line)
+        call.peer = request.transport.get_extra_info("peername") if request.transport else None
         self.calls.append(call)
         request[CALL] = call
         if call.key not in self.keys:

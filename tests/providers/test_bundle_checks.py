@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -97,3 +99,19 @@ def test_a_compatible_server_has_voices_of_its_own() -> None:
     """With `base_url` nobody here knows the voices, so any name passes."""
     model = {"provider": "openai", "model": "kokoro", "base_url": "http://127.0.0.1:1/v1"}
     assert not [path for path in _findings("tts", model, voice_id="af_bella") if "voice" in path]
+
+
+def test_a_plugin_that_is_not_loaded_can_be_asked_from_a_thread() -> None:
+    """An edited bundle is checked in a thread of the worker, where plugins refuse to be imported."""
+    code = (
+        "import sys, threading\n"
+        "from agent.providers.registry import problems_of_options\n"
+        "from config_store.schema import ModelConfig\n"
+        "model = ModelConfig(provider='elevenlabs', model='m', options={'auto_mod': True})\n"
+        "found = []\n"
+        "thread = threading.Thread(target=lambda: found.append(problems_of_options('tts', model)))\n"
+        "thread.start(); thread.join()\n"
+        "sys.exit(0 if 'did you mean auto_mode' in str(found) else str(found))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -155,3 +155,30 @@ async def test_a_realtime_model_that_refuses_is_replaced(realtime: RealtimeDoubl
                     await talk.run(user_input="good morning")
         await registry.close(realtime_model)
         assert other.calls
+
+
+@pytest.mark.parametrize(
+    ("knob", "asked", "sent"),
+    [
+        ("pace", 3.0, 1.5), ("pitch", 0.5, None), ("stability", 0.9, None), ("similarity_boost", 0.9, None),
+        ("style", 0.9, None), ("use_speaker_boost", False, None), ("instructions", "Whisper.", None),
+    ],
+)  # fmt: skip
+async def test_a_cell_of_realtime_is_what_goes_out(
+    realtime: RealtimeDouble, knob: str, asked: Any, sent: float | None
+) -> None:
+    """Pace goes out as speed within its range; any other knob is on no message, and gets a verdict."""
+    config = _config(realtime, voice_tuning={knob: asked})
+    model = registry.build_realtime(config, None, KEYS)
+    assert model is not None
+    talk = model.session()
+    async with asyncio.timeout(5):
+        while not realtime.calls or not realtime.calls[0].sent:  # noqa: ASYNC110 - the double has no event
+            await asyncio.sleep(0.01)
+    await talk.aclose()
+    await registry.close(model)
+    output = realtime.calls[0].sent[0]["session"]["audio"]["output"]
+    assert output.get("speed", 1.0) == (sent or 1.0)
+    assert knob == "pace" or str(asked) not in str(realtime.calls[0].sent)
+    (verdict,) = registry.tuning_verdicts(config)
+    assert verdict.verdict == ("clamped" if sent else "unsupported")

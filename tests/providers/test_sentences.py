@@ -36,6 +36,23 @@ def test_a_language_model_is_told_the_language(language: str, words: str) -> Non
     assert words in sentences.language_instruction(language)
 
 
+def test_a_bundle_without_words_of_its_own_has_those_of_its_language() -> None:
+    """Idle prompt, warning and goodbye are Hindi in a Hindi session; a bundle's own words win."""
+    warnings = [
+        {"before_seconds": 9},
+        {"before_seconds": 8, "tell_agent": True},
+        {"before_seconds": 7, "say": ""},
+    ]
+    given = {"target_language": "hi-IN", "idle_prompts": [{"after_seconds": 5}], "goodbye": True}
+    config = SessionConfig.model_validate({**given, "max_duration_warnings": warnings})
+    assert sentences.idle_words(config, config.idle_prompts[0]) == "क्या आप अभी भी वहाँ हैं?"
+    said = [sentences.warning_words(config, warning) for warning in config.max_duration_warnings]
+    assert said == ["हमारे पास थोड़ा ही समय बचा है।", "", ""]
+    assert sentences.goodbye_words(config) == "धन्यवाद, नमस्ते।"
+    assert sentences.goodbye_words(SessionConfig(goodbye="Bye.")) == "Bye."
+    assert sentences.goodbye_words(SessionConfig()) == ""
+
+
 async def _last(**fields: object) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
     config = SessionConfig.model_validate(fields)
     whole = rtc.combine_audio_frames([frame async for frame in last_resort.last_words(config)])
