@@ -95,6 +95,8 @@ class Attempt:
         self._journal: Journal | None = None
         self._ctx = ctx
         self._renewing: asyncio.Task[None] | None = None
+        if claimed.guarded:
+            self._renewing = asyncio.create_task(self._renew(), name="renew")
         self._writes: set[asyncio.Task[Any]] = set()
         self._writing = asyncio.Lock()  # in the order asked for, and nothing after the end
         self._over = False
@@ -118,7 +120,6 @@ class Attempt:
         self._background(self.own())
         self._open_journal(resolved)
         self._journal_config(resolved)
-        self._renewing = asyncio.create_task(self._renew(), name="renew")
         if not self.claimed.state.get("config"):  # a process before this one may have died before it wrote it
             await self.write_state(
                 phase="configured",
@@ -297,9 +298,8 @@ class Attempt:
             await asyncio.sleep(RENEW_SECONDS)
             await self.write_state(renewed="@now")
             await self.own()
-            if self.claimed.guarded:
-                with contextlib.suppress(RedisError, OSError):
-                    await RedisOverrides(self.redis).renew(override_key(self.session_id))
+            with contextlib.suppress(RedisError, OSError):
+                await RedisOverrides(self.redis).renew(override_key(self.session_id))
 
     # ------------------------------------------------------------------ the end
 

@@ -239,8 +239,8 @@ def is_written(journal: Path) -> bool:
 def _dispatch_of(job: DeadJob) -> Dispatch:
     try:
         return parse_dispatch(job.metadata)
-    except DispatchError:
-        return Dispatch()
+    except DispatchError as exc:
+        return exc.known
 
 
 def _configured(found: dict[str, str], key: str, without: Any) -> Any:

@@ -73,13 +73,15 @@ def _add(history: llm.ChatContext, item: dict[str, Any]) -> None:
 
 
 async def past_of(attempt: Attempt) -> Past | None:
-    """What came before this attempt; None for a session that begins."""
+    """What came before this attempt; None for a session that begins, also one whose user had not come yet."""
     if attempt.answer != "resume":
         return None
     entries = await asyncio.to_thread(_entries, attempt)
     talk = conversation(entries)
     state = attempt.claimed.state
     live_at = int(state["live_at"]) if state.get("live_at") else None
+    if live_at is None and not talk.items:
+        return None
     now = attempt.claimed.now_ms
     return Past(
         talk=talk,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,17 @@ from config_store.names import is_bundle_name
 
 
 class DispatchError(ValueError):
-    """The dispatch metadata cannot be used; the text is one line and holds no value of it."""
+    """
+    The dispatch metadata cannot be used; the text is one line and holds no value of it.
+
+    Attributes:
+        known: What of it says whose session it is (`session_id`, `user_id`, `organization`), as far as that
+            is right: a refused session has a record and a tombstone under its own id.
+    """
+
+    def __init__(self, text: str, known: "Dispatch | None" = None) -> None:
+        super().__init__(text)
+        self.known = known or Dispatch()
 
 
 class NotGiven:
@@ -93,6 +104,13 @@ def parse_dispatch(metadata: str) -> Dispatch:
         raise DispatchError(
             f"dispatch metadata: {exc}; it must be a JSON object, a bundle name, or empty"
         ) from None
+    try:
+        return _dispatch(data)
+    except DispatchError as exc:
+        raise DispatchError(str(exc), _known(data)) from None
+
+
+def _dispatch(data: Mapping[str, Any]) -> Dispatch:
     maps = {key: data.get(key) for key in ("variables", "overrides", "metadata")}
     return Dispatch(
         session_id=_text(data, "session_id", SESSION_ID, "1 to 128 of A-Z a-z 0-9 . _ -"),
@@ -111,6 +129,15 @@ def parse_dispatch(metadata: str) -> Dispatch:
 
 def _map(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
+
+
+def _known(data: Mapping[str, Any]) -> Dispatch:
+    """Whose session a wrong dispatch means."""
+    known: dict[str, Any] = {}
+    for key, pattern in (("session_id", SESSION_ID), ("user_id", None), ("organization", _ORGANIZATION)):
+        with contextlib.suppress(DispatchError):
+            known[key] = _text(data, key, pattern, "")
+    return Dispatch(**known)
 
 
 def _text(data: Mapping[str, Any], key: str, pattern: re.Pattern[str] | None, allowed: str) -> str | None:

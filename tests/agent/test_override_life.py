@@ -12,6 +12,7 @@ import pytest
 import redis.asyncio
 
 from agent import attempt as attempting
+from agent import claiming
 from agent.attempt import Attempt
 from agent.ending import End
 from agent.settings import Settings, load
@@ -54,7 +55,7 @@ async def claim(settings: Settings) -> AsyncIterator[Claim]:
             agent_name="agent",
         )
         ctx: Any = SimpleNamespace(job=job, log_context_fields={}, worker_id="AW_1")
-        opened.append(await attempting.claim(settings, ctx))
+        opened.append(await claiming.claim(settings, ctx))
         return opened[-1]
 
     yield claim_one
@@ -65,13 +66,11 @@ async def claim(settings: Settings) -> AsyncIterator[Claim]:
 async def test_renewed_while_the_session_lives(
     client: "redis.asyncio.Redis", claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A live session renews its override again and again, also one written without a time to live."""
+    """A session renews its override again and again, also while it waits, and one without a time to live."""
     monkeypatch.setattr(attempting, "RENEW_SECONDS", 0.01)
     attempt = await claim(f"life-{next(_names)}")
     key = override_key(attempt.session_id)
     await client.set(key, "{}", ex=30)
-
-    attempt.live()
 
     async with asyncio.timeout(PATIENCE):
         await _renewed(client, key)

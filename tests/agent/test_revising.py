@@ -77,7 +77,7 @@ async def test_what_changes_nothing_is_answered_and_not_applied() -> None:
     assert await session.asked({"llm_model": "x"}) == {"models.llm": "refused"}
     assert await session.asked("[1]") == {"": "refused"}
     assert "applied" not in session.happened
-    assert session.resolved.config is before
+    assert session.resolved.config == before
 
 
 async def test_a_locked_voice_is_not_called_applied() -> None:

@@ -146,6 +146,21 @@ async def test_a_dispatch_that_cannot_be_used_is_refused_with_a_record(
     assert says in record["end_detail"]
 
 
+async def test_a_refused_session_is_refused_under_its_own_id(worker: RunningWorker) -> None:
+    """A wrong bundle beside a right id: the record has the id and the user, and an old token ends there."""
+    metadata = '{"session_id": "refused-own", "user_id": "u1", "bundle": 5}'
+    token = worker.token("refused-own", "u1", metadata=metadata)
+    for reason in ("config_refused", "already_ended"):
+        async with Caller(worker.server.url, token) as caller:
+            ended = await caller.wait_event("ended", reason=reason)
+            assert ended["session_id"] == "refused-own"
+            assert await caller.wait_left() == "ROOM_DELETED"
+
+    record = await worker.transcript("refused-own")
+    assert (record["end_reason"], record["user_id"]) == ("config_refused", "u1")
+    assert "bundle must be text" in record["end_detail"]
+
+
 async def test_a_broken_override_is_a_verdict_and_the_call_goes_on(worker: RunningWorker) -> None:
     """Broken JSON under the override key refuses the override, not the session."""
     async with worker.redis() as client:

@@ -1,6 +1,7 @@
 """A call survives its process."""
 
 import asyncio
+import json
 import os
 import signal
 import time
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from agent.demo.caller import Caller
 from agent.services.livekit_server import LiveKitServer
+from config_store.state import SessionState
 from tests.e2e.harness import RunningWorker, eventually, said
 from tests.e2e.together import Together
 
@@ -53,6 +56,26 @@ async def test_a_killed_job_comes_back_and_knows_what_was_said(worker: RunningWo
     assert (cut["interrupted"], cut["heard"]) == (True, "part")
     assert record["end_reason"] == "operator"
     assert back.start - killed < 5.0
+
+
+@together.situation
+async def test_a_job_that_died_before_anybody_came_is_replaced_without_a_word(worker: RunningWorker) -> None:
+    """A process that died right after the claim: the next one stores the config, greets, and excuses nothing."""
+    async with worker.redis() as client:
+        dead = SessionState(client, "session:early-1:state")
+        await dead.claim(session_id="early-1", worker="gone", job="AJ_gone", pid=1)
+    metadata = json.dumps({"session_id": "early-1", "bundle": "talk", "user_id": "u1"})
+    async with Caller(worker.server.url, worker.token("early-1", "u1", metadata=metadata)) as caller:
+        await caller.wait_words("Welcome to the shop", within=10)
+        state = await worker.state("early-1")
+        async with worker.redis() as client:
+            await client.xadd("session:early-1:commands", {"command": "end"})
+        await caller.wait_event("ended", within=15)
+        assert not [event for event in caller.events if event["type"] == "resumed"]
+
+    assert (state["phase"], state["bundle"], state["attempts"]) == ("live", "talk", "2")
+    assert state["config"]
+    assert said(await worker.transcript("early-1"), "assistant")[0] == "Welcome to the shop."
 
 
 @together.situation

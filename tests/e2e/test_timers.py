@@ -41,7 +41,7 @@ async def test_the_maximum_duration_ends_a_call_in_mid_speech(worker: RunningWor
     started = await worker.session("max-1", overrides={"max_duration_seconds": 7})
     async with worker.caller(started) as caller:
         await caller.heard_all(after=caller.joined_at)
-        await caller.say("tell me a long story")
+        await caller.write("tell me a long story")
         await caller.wait_words("Once upon a time", within=5)
         await caller.wait_event("ended", reason="max_duration", within=15)
         await caller.wait_left()
@@ -86,6 +86,7 @@ async def test_a_caller_who_comes_back_within_the_grace_goes_on(worker: RunningW
     async with worker.caller(started) as caller:
         await caller.wait_agent()
         spoken = await caller.say("what are your opening hours")
+        assert (await worker.state("refresh-1"))["phase"] == "live"
         await caller.wait_words("nine to five", after=spoken.end)
         await caller.heard_all(after=spoken.end)
         await caller.say("thank you goodbye")
