@@ -16,6 +16,8 @@ from config_store.state import STATE_SECONDS, SessionState, commands_key, state_
 WAIT_SECONDS = 30.0
 """How long `--wait` waits for the record: a goodbye, and a sweep."""
 LOOK_SECONDS = 0.05
+_NEVER_BEGAN = "told to end before it began"
+"""The detail of a tombstone that nobody's job left; there is no record then."""
 
 
 class NoSuchSessionError(Exception):
@@ -33,10 +35,12 @@ async def end_session(settings: Settings, session_id: str, *, reason: str, wait:
     A session that nobody claimed yet gets its tombstone: a job that comes later finds it ended.
 
     Returns:
-        `asked`, `prevented` (nobody had it yet), `ended` (it was over already, or its record is there).
+        `asked`, `prevented` (nobody had it yet, and it has no record), `ended` (it was over already; with
+        `wait`, its record is there).
 
     Raises:
         RecordMissingError: With `wait`, the record did not come.
+        RedisError: Redis does not answer.
     """
     assert settings.redis_url is not None
     client = stores.open_redis(settings.redis_url.get_secret_value(), 3.0)
@@ -44,17 +48,19 @@ async def end_session(settings: Settings, session_id: str, *, reason: str, wait:
         found = await find_session(client, session_id)
         if not found:
             state = SessionState(client, state_key(session_id, ""))
-            await state.end(reason, session_id=session_id, fence=None, tombstone=True)
+            await state.end(reason, session_id=session_id, fence=None, tombstone=True, detail=_NEVER_BEGAN)
             return "prevented"
-        if found.get("phase") in ("ended", "over"):
-            return "ended"
-        key = commands_key(session_id)
-        await client.xadd(key, command_fields("end", reason=reason))  # type: ignore[arg-type]
-        await client.expire(key, STATE_SECONDS)
+        if found.get("end_detail") == _NEVER_BEGAN:
+            return "prevented"
+        is_over = found.get("phase") in ("ended", "over")
+        if not is_over:
+            key = commands_key(session_id)
+            await client.xadd(key, command_fields("end", reason=reason))  # type: ignore[arg-type]
+            await client.expire(key, STATE_SECONDS)
     finally:
         await client.aclose()
     if not wait:
-        return "asked"
+        return "ended" if is_over else "asked"
     await _wait_for_record(settings, session_id)
     return "ended"
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import aiohttp
 from livekit import api
 from redis.exceptions import RedisError
 
@@ -16,6 +17,7 @@ from agent.ending import CONFIG_REFUSED
 from agent.occupancy import Occupancy
 from agent.settings import Settings, environment
 from config_store.compiled import CompiledBundles
+from config_store.dispatch import DispatchError, parse_dispatch
 from config_store.overrides import RedisOverrides, override_key
 from config_store.personas import MODALITY_PARTS
 from config_store.state import SessionState, state_key
@@ -41,7 +43,7 @@ class NotStartedError(Exception):
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)
         self.code = code
-        self.is_wrong_use = code in ("session_ended", CONFIG_REFUSED)
+        self.is_wrong_use = code in ("usage", "session_ended", CONFIG_REFUSED)
 
 
 @dataclass(frozen=True)
@@ -83,11 +85,17 @@ async def start_session(settings: Settings, wanted: Wanted) -> Started:
     that was made before by somebody else gets the agent by a dispatch, and keeps its own timeouts.
 
     Raises:
-        NotStartedError: LiveKit or Redis failed, no worker took it, or the session ended before.
+        NotStartedError: No worker could read what is wanted (`code` is `usage`), LiveKit or Redis failed, no
+            worker took it, or the session ended before.
     """
     url, key, secret = settings.require_livekit()
     session_id = wanted.session_id or f"s-{secrets.token_hex(8)}"
     name = wanted.room or session_id
+    metadata = _metadata(session_id, wanted)
+    try:
+        parse_dispatch(metadata)
+    except DispatchError as exc:
+        raise NotStartedError(str(exc), code="usage") from None
     assert settings.redis_url is not None
     client = stores.open_redis(settings.redis_url.get_secret_value(), 3.0)
     try:
@@ -95,7 +103,6 @@ async def start_session(settings: Settings, wanted: Wanted) -> Started:
         if wanted.overrides:
             await RedisOverrides(client).write(override_key(session_id), wanted.overrides)
         async with api.LiveKitAPI(url, key, secret) as lkapi:
-            metadata = _metadata(session_id, wanted)
             existed = await room.exists(lkapi, name)
             await lkapi.room.create_room(_room_request(settings, name, metadata, wanted))
             found = await state.read()
@@ -110,6 +117,10 @@ async def start_session(settings: Settings, wanted: Wanted) -> Started:
                     await room.close_room(lkapi, name)
                 raise _not_taken(settings, found, await occupancy.of_workers(client, settings.name))
         _refuse_ended(found)
+    except (aiohttp.ClientError, TimeoutError) as exc:  # errors of the system too; Redis has times of its own
+        raise NotStartedError(
+            f"LiveKit does not answer at {url} ({type(exc).__name__}); check LIVEKIT_URL", code="livekit"
+        ) from None
     except (RedisError, OSError) as exc:
         raise NotStartedError(f"Redis does not answer: {type(exc).__name__}", code="redis") from None
     except api.TwirpError as exc:

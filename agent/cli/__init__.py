@@ -1,10 +1,13 @@
 """The command line: one file per group of commands."""
 
+import itertools
 import sys
+from collections.abc import Sequence
 
 import typer
+from typer.exceptions import TyperException
 
-from agent.cli.output import fail
+from agent.cli.output import FAILED, fail
 from agent.settings import SettingsError
 
 app = typer.Typer(
@@ -34,11 +37,41 @@ def build() -> typer.Typer:
 
 
 def run() -> None:
-    """Run one command; a problem of the user's is one line on stderr, never a traceback."""
+    """
+    Run one command and end the process; a problem of the user's is one line on stderr, never a traceback.
+
+    Exit status: that of the command; 2 for a wrong use of it, such as an unknown option; 130 after Ctrl-C.
+    """
     try:
-        build()()
-    except SettingsError as exc:
         try:
-            fail(str(exc), code="settings", as_json="--json" in sys.argv)
-        except typer.Exit as ended:
-            sys.exit(ended.exit_code)
+            status: object = typer.main.get_command(build())(prog_name="agent", standalone_mode=False)
+        except SettingsError as exc:
+            fail(str(exc), code="settings", as_json=_json_among(sys.argv))
+        except TyperException as exc:
+            _say_wrong_use(exc)
+            status = exc.exit_code
+        except typer.Abort:
+            fail("aborted", code="aborted", exit=FAILED, as_json=_json_among(sys.argv))
+    except typer.Exit as ended:
+        status = ended.exit_code
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _say_wrong_use(problem: TyperException) -> None:
+    """One line for a command line that cannot be meant; nothing where the help was printed instead of it."""
+    message = " ".join(problem.format_message().split()).removesuffix(".")
+    if not message:  # a group without a command
+        return
+    context = getattr(problem, "ctx", None)
+    command = context.command_path if context is not None else "agent"
+    fail(
+        f"{message}; see `{command} --help`",
+        code="usage",
+        exit=problem.exit_code,
+        as_json=_json_among(sys.argv),
+    )
+
+
+def _json_among(arguments: Sequence[str]) -> bool:
+    """Whether JSON was asked for, as far as that can be seen where the arguments were not understood."""
+    return "--json" in itertools.takewhile(lambda word: word != "--", arguments)

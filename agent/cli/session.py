@@ -1,6 +1,8 @@
 """`agent session`: start, end and list sessions."""
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -51,6 +53,7 @@ def start(
         variables=_variables(var),
     )
     _check_id(session_id)
+    process_settings.load().require_livekit()
     try:
         started = asyncio.run(start_session(_settings(), wanted))
     except NotStartedError as exc:
@@ -86,11 +89,12 @@ def override(
     _check_id(session_id)
     values = _overrides(set_)
     try:
-        if not live:
-            asyncio.run(write_override(_settings(), session_id, values))
-            answer: dict[str, Any] = {"written": True}
-        else:
-            answer = asyncio.run(change_session(_settings(), session_id, values))
+        with _redis_answering():
+            if not live:
+                asyncio.run(write_override(_settings(), session_id, values))
+                answer: dict[str, Any] = {"written": True}
+            else:
+                answer = asyncio.run(change_session(_settings(), session_id, values))
     except NoSuchSessionError as exc:
         fail(str(exc), code="unknown_session")
     except WrongTimeError as exc:
@@ -128,7 +132,8 @@ def end(
     if reason not in REASONS:
         fail(f"--reason: no reason '{reason}'; there are {', '.join(sorted(REASONS))}", code="usage")
     try:
-        outcome = asyncio.run(end_session(_settings(), session_id, reason=reason, wait=wait))
+        with _redis_answering():
+            outcome = asyncio.run(end_session(_settings(), session_id, reason=reason, wait=wait))
     except NoSuchSessionError as exc:
         fail(str(exc), code="unknown_session")
     except RecordMissingError as exc:
@@ -144,13 +149,15 @@ def list_(as_json: Json = False) -> None:
     """
     List the sessions that have begun and not ended, oldest first.
 
-    `phase` is claimed, configured (the agent is there or on its way, the user is not yet) or live.
+    `phase` is claimed, configured (the agent is there or on its way, the user is not yet), live, user_away
+    (within the grace) or ending.
 
     Example: agent session list --json
     """
     from agent.running import live_sessions
 
-    found = asyncio.run(live_sessions(_settings()))
+    with _redis_answering():
+        found = asyncio.run(live_sessions(_settings()))
     if as_json:
         print_json(found)
         return
@@ -197,10 +204,20 @@ def _settings() -> Settings:
     from agent.services.valkey import ValkeyError, connect_only
 
     settings = process_settings.load()
-    settings.require_livekit()
     if settings.redis_url is None:
         try:
             return Settings(**{**dict(settings), "redis_url": connect_only(settings.data)})
         except ValkeyError as exc:
             fail(str(exc), code="no_worker", exit=FAILED)
     return settings
+
+
+@contextlib.contextmanager
+def _redis_answering() -> Iterator[None]:
+    """What happens here needs Redis; without an answer of it the command ends with one line."""
+    from redis.exceptions import RedisError
+
+    try:
+        yield
+    except (RedisError, OSError) as exc:
+        fail(f"Redis does not answer ({type(exc).__name__}); check REDIS_URL", code="redis", exit=FAILED)

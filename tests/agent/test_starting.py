@@ -11,6 +11,7 @@ import redis.asyncio
 from livekit import api
 
 from agent.services.livekit_server import LiveKitServer
+from agent.services.ports import free_ports
 from agent.settings import Settings
 from agent.starting import NotStartedError, Wanted, publishable, start_session
 from config_store.state import SessionState, state_key
@@ -118,6 +119,19 @@ async def test_a_room_of_somebody_else_stays_when_nobody_comes(here: Here) -> No
         await here.start()
 
     assert await here.rooms() == 1
+
+
+async def test_a_livekit_that_is_away_is_not_a_redis_that_is_away(valkey_url: str, tmp_path: Path) -> None:
+    """Nobody at LIVEKIT_URL: the failure names LiveKit and the setting, and not Redis, which answers."""
+    port = free_ports(1)[0]
+    settings = Settings(
+        livekit_url=f"ws://127.0.0.1:{port}", livekit_api_key="k", livekit_api_secret="s" * 40,
+        redis_url=valkey_url, data=tmp_path,
+    )  # fmt: skip
+    with pytest.raises(NotStartedError, match=f"LiveKit does not answer at ws://127.0.0.1:{port}") as caught:
+        await start_session(settings, Wanted("away-1"))
+
+    assert caught.value.code == "livekit"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,62 @@
+"""Ending a session from outside, on a real Valkey and a real database."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+from agent import running
+from agent.running import RecordMissingError, end_session
+from agent.settings import Settings
+from agent.transcripts.database import open_engine
+from agent.transcripts.finalize import finalize
+from agent.transcripts.migrations import upgrade
+from config_store.state import SessionState, state_key
+from tests.transcripts.conftest import talk
+
+
+@pytest.fixture
+def settings(valkey_url: str, tmp_path: Path) -> Settings:
+    found = Settings(redis_url=valkey_url, data=tmp_path)
+    tmp_path.joinpath("journals").mkdir()
+    upgrade(found.database())
+    return found
+
+
+@pytest.fixture
+async def client(valkey_url: str) -> AsyncIterator[Any]:
+    async with redis.asyncio.Redis.from_url(valkey_url) as client:
+        yield client
+
+
+async def test_waiting_for_a_session_that_has_ended_waits_for_its_record(
+    settings: Settings, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that is over and has no record yet is waited for like one that was told to end."""
+    state = SessionState(client, state_key("over-1", "over-1"))
+    claimed = await state.claim(session_id="over-1", worker="w", job="j", pid=1)
+    await state.end("idle", session_id="over-1", fence=claimed.fence, tombstone=True)
+    monkeypatch.setattr(running, "WAIT_SECONDS", 0.1)
+
+    assert await end_session(settings, "over-1", reason="operator", wait=False) == "ended"
+    with pytest.raises(RecordMissingError, match="over-1"):
+        await end_session(settings, "over-1", reason="operator", wait=True)
+
+    talk(settings.journals, "over-1")
+    engine = open_engine(settings.database())
+    finalize("over-1", engine=engine, journals=settings.journals, redis=None)
+    engine.dispose()
+    monkeypatch.setattr(running, "WAIT_SECONDS", 30.0)
+    assert await end_session(settings, "over-1", reason="operator", wait=True) == "ended"
+
+
+async def test_a_session_that_was_prevented_has_no_record_to_wait_for(
+    settings: Settings, client: Any
+) -> None:
+    """Told to end before it began, it stays prevented however often it is told, also with `--wait`."""
+    assert await end_session(settings, "never-2", reason="operator", wait=True) == "prevented"
+    assert await end_session(settings, "never-2", reason="operator", wait=True) == "prevented"
+    tombstone = await SessionState(client, state_key("never-2", "never-2")).read()
+    assert (tombstone["phase"], tombstone["end_reason"]) == ("ended", "operator")
