@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+import pydantic_core
+
 from config_store.inputs import Made
 
 FORMAT = 2
@@ -166,7 +168,7 @@ class Publication:
     def _get(path: Path) -> dict[str, Any] | None:
         try:
             with open(path, "rb") as file:  # noqa: PTH123 - every session waits for this, and pathlib is slower
-                data = json.loads(file.read())
+                data = pydantic_core.from_json(file.read())  # half the time of `json`
         except (OSError, ValueError):
             return None
         return data if isinstance(data, dict) else None
