@@ -126,6 +126,9 @@ class SessionConfig(Section):
     recovery: Annotated[Words | None, _LISTED] = None
     """Words after a crash; absent: a short phrase in the session's language; null: nothing."""
 
+    last_words: Words | None = None
+    """Said by no provider when all voices or models fail; absent: a sentence in the session's language."""
+
     delete_room_on_end: Annotated[bool, _LISTED] = True
     """Whether the room is deleted at the end."""
 

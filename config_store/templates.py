@@ -47,7 +47,7 @@ def is_template(path: Path) -> bool:
     """Whether templates count in the text at a path of a config."""
     match path:
         case (
-            ("goodbye" | "recovery",)
+            ("goodbye" | "recovery" | "last_words",)
             | ("agents", _, "instructions" | "greeting")
             | ("agents", _, "greeting", "generate")
             | ("idle_prompts" | "max_duration_warnings", _, "say")
@@ -58,7 +58,7 @@ def is_template(path: Path) -> bool:
 
 def texts_of(config: SessionConfig) -> Iterator[tuple[Path, str]]:
     """Every text of a config in which templates count, with its path."""
-    for key in ("goodbye", "recovery"):
+    for key in ("goodbye", "recovery", "last_words"):
         text = getattr(config, key)
         if isinstance(text, str):
             yield (key,), text
@@ -97,6 +97,7 @@ def rendered(config: SessionConfig, variables: Mapping[str, str]) -> SessionConf
     update: dict[str, Any] = {
         "goodbye": done(config.goodbye) if isinstance(config.goodbye, str) else config.goodbye,
         "recovery": done(config.recovery),
+        "last_words": done(config.last_words),
         "idle_prompts": tuple(prompts),
         "max_duration_warnings": tuple(warnings),
         "agents": type(config.agents)(agents),

@@ -1,8 +1,9 @@
 """
 The last thing a caller hears when the voice of a session works no more: silence would keep them waiting.
 
-A sentence by the offline voice, in the session's language; three falling tones where that voice is not
-installed. Give the frames to `session.say(text, audio=...)`: no provider has a part in them.
+The bundle's sentence, else one of ours in the session's language, by the offline voice; three falling tones
+where that voice is not installed. Give the frames to `session.say(text, audio=...)`: no provider has a part
+in them.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _RATE = 24000
 
 def last_sentence(config: SessionConfig) -> str:
     """What is said, for the transcript too."""
-    return sentence("trouble", config.target_language)
+    return config.last_words or sentence("trouble", config.target_language)
 
 
 async def last_words(config: SessionConfig) -> AsyncIterator[rtc.AudioFrame]:

@@ -10,6 +10,7 @@ from agent.providers import last_resort, sentences
 from agent.providers.capability import Provider
 from config_store.levels import recovery_phrase
 from config_store.schema import SessionConfig
+from config_store.templates import rendered
 from tests.doubles.audio import dbfs
 
 
@@ -66,6 +67,16 @@ async def test_the_last_words_are_spoken_in_the_session_s_language() -> None:
     assert len(hindi) != len(english)
     assert dbfs(hindi) > -40
     assert dbfs(english) > -40
+
+
+async def test_the_last_words_of_a_bundle_are_its_own() -> None:
+    """`last_words` is spoken in place of the built-in sentence, its variables filled in."""
+    config = SessionConfig(last_words="Please call {{company}}.")
+    filled = rendered(config, {"company": "Acme"})
+    assert last_resort.last_sentence(filled).startswith("Please call Acme.")
+    own = rtc.combine_audio_frames([frame async for frame in last_resort.last_words(filled)])
+    built_in = rtc.combine_audio_frames([frame async for frame in last_resort.last_words(SessionConfig())])
+    assert 0.5 < own.duration < 0.7 * built_in.duration
 
 
 async def test_without_the_offline_voice_tones_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
