@@ -237,16 +237,22 @@ async def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     assert await asyncio.to_thread(journal.close)
 
 
-async def test_blocked_disk_blocks_nobody(journals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a `write` hangs, append returns at once and closing gives up in time."""
-    released = threading.Event()
+@pytest.fixture
+def released(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """A disk on which every `write` hangs until this is set."""
+    event = threading.Event()
     write = os.write
 
     def hanging(descriptor: int, content: bytes) -> int:
-        released.wait(10)
+        event.wait(10)
         return write(descriptor, content)
 
     monkeypatch.setattr(append_file.os, "write", hanging)
+    return event
+
+
+async def test_blocked_disk_blocks_nobody(journals: Path, released: threading.Event) -> None:
+    """While a `write` hangs, append returns at once and closing gives up in time."""
     journal = Journal(journals, "s-1", 1)
     assert [journal.append("event") for _ in range(1000)] == list(range(1, 1001))
     assert not journal.close(timeout=0.05)
@@ -255,17 +261,11 @@ async def test_blocked_disk_blocks_nobody(journals: Path, monkeypatch: pytest.Mo
     assert len(read_journals(journals, "s-1")) == 1000
 
 
-async def test_queue_is_bounded(journals: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_queue_is_bounded(
+    journals: Path, released: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Behind a disk that hangs for ever, memory is bounded and what is dropped is counted."""
     monkeypatch.setattr("agent.transcripts.journal._MOST_QUEUED", 50)
-    released = threading.Event()
-    write = os.write
-
-    def hanging(descriptor: int, content: bytes) -> int:
-        released.wait(10)
-        return write(descriptor, content)
-
-    monkeypatch.setattr(append_file.os, "write", hanging)
     journal = Journal(journals, "s-1", 1)
     for _ in range(200):
         journal.append("event")
