@@ -2,12 +2,14 @@
 How late timers fire, with many sessions at once, and how long `agent session start` takes.
 
 `python -m benchmarks.timers` starts 50 sessions in writing, then 8 with audio both ways, each with something
-due every second, and reads from their records what the timers themselves noted. Exit status 1 when a p99 is
-above the goal.
+due every second, and reads from their records what the timers themselves noted. Beside them a process that
+does nothing else wakes up ten times a second: how late that is, is the machine's part. Exit status 1 when a
+p99 is above the goal.
 """
 
 import argparse
 import asyncio
+import json
 import sys
 import time
 from statistics import quantiles
@@ -23,6 +25,21 @@ from benchmarks.stage import Stage, wait_for_quiet
 from benchmarks.switchboard import Callers
 
 GOAL_SECONDS = 0.05
+METRONOME = """
+import asyncio, json, sys
+
+async def main():
+    loop = asyncio.get_running_loop()
+    over = loop.run_in_executor(None, sys.stdin.read)
+    late = []
+    while not over.done():
+        due = loop.time() + 0.1
+        await asyncio.sleep(0.1)
+        late.append(loop.time() - due)
+    print(json.dumps(late))
+
+asyncio.run(main())
+"""
 RECORD_SECONDS = 90.0
 """How long the records are waited for: the sessions end by their maximum duration."""
 
@@ -36,13 +53,23 @@ async def main(text: int, audio: int) -> int:
         engine = open_engine(settings.database())
         for what, bundle, count in (("in writing", "timed", text), ("with audio", "timed_audio", audio)):
             wait_for_quiet(10.0)
+            if not count:
+                continue
+            metronome = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", METRONOME, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+            )
             ids, starts = await _round(stage, settings, engine, bundle, count)
+            beside = json.loads((await metronome.communicate())[0])
             late = await _late(engine, ids)
             missed |= not late or _percentile(late, 99) > GOAL_SECONDS
             print(
                 f"{count} sessions {what}: {len(late)} timers fired, late by "
                 f"p50 {_percentile(late, 50) * 1000:.1f} ms, p99 {_percentile(late, 99) * 1000:.1f} ms, "
                 f"most {max(late, default=float('nan')) * 1000:.1f} ms (goal: p99 ≤ 50 ms)"
+            )
+            print(
+                f"a process beside them that only sleeps: p50 {_percentile(beside, 50) * 1000:.1f} ms, "
+                f"p99 {_percentile(beside, 99) * 1000:.1f} ms, most {max(beside) * 1000:.1f} ms"
             )
             print(
                 f"agent session start, {count} {what} one after the other: "
