@@ -63,7 +63,7 @@ async def test_tracks_follow_the_agent_that_has_the_floor() -> None:
     """The screen is received while an agent that wants it talks, given back for the next; others' never."""
     room = Room()
     eyes = Eyes(
-        cast(Any, room), config("audio_camera_screenshare", seer="audio_screenshare", deaf="audio_only")
+        cast(Any, room), config("audio_camera_screenshare", seer="audio_screenshare", listener="audio_only")
     )
     eyes.follow("user")
     for agent in ("seer", "listener", "plain"):
