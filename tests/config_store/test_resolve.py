@@ -425,7 +425,7 @@ def test_the_digest_is_the_same_in_another_process() -> None:
 def test_a_known_digest() -> None:
     """The digest of the default config is the one it has always been, unless the schema changed."""
     assert digest_of(SessionConfig()) == (
-        "sha256:73865326ce6f88ef9a02a59a69abb30cbaa9147f85c6a659541f026c67dfc27d"
+        "sha256:b8268cf3ac3bf8e4659d0c92d22b17dde71c3d5107832b44b9e666de03e53a38"
     )
 
 
