@@ -12,6 +12,7 @@ from agent.providers.live import not_taken
 from agent.signals import Signals
 from config_store.amend import Amendment, amend, with_verdicts
 from config_store.compiled import CompiledBundles
+from config_store.dispatch import NOT_GIVEN
 from config_store.json_text import JsonRefusedError, parse_object
 from config_store.overrides import MAX_BYTES
 from config_store.schema import SessionConfig
@@ -93,7 +94,7 @@ class Revising:
             return _with(amendment, _limits_of_voices(old.config, amendment))
         except registry.ProviderError:
             said = tuple(
-                replace(verdict, verdict="refused", reason=NO_SUCH_VOICE, applied=None)
+                replace(verdict, verdict="refused", reason=NO_SUCH_VOICE, applied=NOT_GIVEN)
                 if verdict.verdict in ("applied", "clamped") or verdict.path.endswith("voice_id")
                 else verdict
                 for verdict in amendment.verdicts
@@ -126,7 +127,7 @@ def _kept(verdict: Verdict, aspect: str) -> Verdict:
     if aspect == "language":
         return replace(verdict, reason=f"{verdict.reason}; a voice keeps its own")
     reason = "this voice cannot change in a call; it does when the session goes on in another process"
-    return replace(verdict, verdict="unsupported", reason=reason, applied=None)
+    return replace(verdict, verdict="unsupported", reason=reason, applied=NOT_GIVEN)
 
 
 def _with(amendment: Amendment, verdicts: Sequence[Verdict]) -> Amendment:

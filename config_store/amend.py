@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from config_store.catalog import Catalog
 from config_store.completing import identity_of
 from config_store.digest import digest_of
-from config_store.dispatch import NotGiven
+from config_store.dispatch import NOT_GIVEN, NotGiven
 from config_store.fields import field_at
 from config_store.fitting import fit, voice_verdicts
 from config_store.frozen import freeze
@@ -185,7 +185,7 @@ def _timed(verdict: Verdict, effects: Mapping[str, Effect]) -> Verdict:
     if effect is None or verdict.verdict not in ("applied", "clamped"):
         return verdict
     if effect == "next_session":
-        return replace(verdict, verdict="unsupported", reason=WHEN[effect], applied=None)
+        return replace(verdict, verdict="unsupported", reason=WHEN[effect], applied=NOT_GIVEN)
     return replace(verdict, reason=f"{verdict.reason}; {WHEN[effect]}")
 
 
@@ -193,7 +193,7 @@ def _refused(resolved: Resolved, verdicts: list[Verdict], paths: Sequence[str]) 
     """Nothing is changed: the admitted parts do not fit together, or a text is too long with its values."""
     reason = f"the change does not fit the session at {', '.join(paths[:3])}"
     said = tuple(
-        replace(verdict, verdict="refused", reason=reason, applied=None)
+        replace(verdict, verdict="refused", reason=reason, applied=NOT_GIVEN)
         if verdict.verdict in ("applied", "clamped")
         else verdict
         for verdict in verdicts

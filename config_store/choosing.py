@@ -14,6 +14,8 @@ from config_store.published import CompiledBundle
 from config_store.routes import Call, Routes
 from config_store.verdict import Verdict
 
+_SHAPES = {"overrides_rev": "must be a whole number, 0 or more"}
+
 
 class BundleReader(Protocol):
     """Where a session reads bundles."""
@@ -70,7 +72,8 @@ async def choose(
     Find the layers of a session.
 
     Raises:
-        ConfigRefused: No bundle, a bundle or preset that is not there, or of another organization.
+        ConfigRefused: No bundle, a bundle or preset that is not there, or of another organization; a preset
+            of another user.
     """
     asked = _dispatch_layer(dispatch, compiled.prompt)
     override = await _override_layer(dispatch, override_key, stores, compiled.prompt)
@@ -80,6 +83,8 @@ async def choose(
     preset = await _preset(named, user_id, dispatch.organization, wanted, stores)
     name = wanted or (preset.bundle if preset is not None else None)
     bundle = _bundle(name, call, compiled, default_bundle)
+    _say_choices(override)
+    _check_user(dispatch.user_id, preset)
     if preset is not None and isinstance(named, NotGiven) and preset.bundle != bundle.name:
         preset = None  # a default of another bundle stays out of this session
     _check_organization(dispatch.organization, bundle, preset)
@@ -107,7 +112,7 @@ def _dispatch_layer(dispatch: Dispatch, prompt: Prompt) -> Layer:
     for key in dispatch.unknown:
         layer.say(key[:100], "refused", "unknown key of the dispatch")
     for key in dispatch.broken:
-        layer.say(key, "refused", "must be a map")
+        layer.say(key, "refused", _SHAPES.get(key, "must be a map"))
     return layer
 
 
@@ -183,6 +188,20 @@ def _bundle(
     if not bundle.is_startable:
         raise ConfigRefused(f"the bundle {why}, '{name}', is partial: it has no agents")
     return bundle
+
+
+def _say_choices(override: Layer) -> None:
+    """The override chose a bundle or a preset: those keys have a verdict like every other one."""
+    if override.bundle is not None:
+        override.say("bundle", "applied", "as asked", override.bundle)
+    if not isinstance(override.preset, NotGiven):
+        override.say("preset", "applied", "as asked", override.preset)
+
+
+def _check_user(user_id: str | None, preset: Preset | None) -> None:
+    """A preset is its user's own; where the dispatch says no user, whoever knows its id may use it."""
+    if preset is not None and user_id not in (None, preset.user_id):
+        raise ConfigRefused("the preset that was asked for belongs to another user")
 
 
 def _check_organization(asked: str | None, bundle: CompiledBundle, preset: Preset | None) -> None:

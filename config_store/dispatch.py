@@ -21,7 +21,7 @@ class DispatchError(ValueError):
             is right: a refused session has a record and a tombstone under its own id.
     """
 
-    def __init__(self, text: str, known: "Dispatch | None" = None) -> None:
+    def __init__(self, text: str, known: Dispatch | None = None) -> None:
         super().__init__(text)
         self.known = known or Dispatch()
 
@@ -91,7 +91,7 @@ def parse_dispatch(metadata: str) -> Dispatch:
 
     Raises:
         DispatchError: Broken JSON, another JSON type, or a wrong `session_id`, `bundle`, `preset`,
-            `organization`, `user_id` or `overrides_rev`.
+            `organization` or `user_id`. An empty text there counts as absent.
     """
     text = metadata.strip()
     if not text:
@@ -112,18 +112,21 @@ def parse_dispatch(metadata: str) -> Dispatch:
 
 def _dispatch(data: Mapping[str, Any]) -> Dispatch:
     maps = {key: data.get(key) for key in ("variables", "overrides", "metadata")}
+    broken = [key for key, value in maps.items() if not isinstance(value, dict | None)]
+    if not _is_revision(data.get("overrides_rev")):
+        broken.append("overrides_rev")
     return Dispatch(
         session_id=_text(data, "session_id", SESSION_ID, "1 to 128 of A-Z a-z 0-9 . _ -"),
         bundle=_bundle(data),
-        preset=_text(data, "preset", None, "") if "preset" in data else NOT_GIVEN,
+        preset=_text(data, "preset", None, "") if data.get("preset", "") != "" else NOT_GIVEN,
         user_id=_text(data, "user_id", None, ""),
         organization=_text(data, "organization", _ORGANIZATION, "1 to 128 of A-Z a-z 0-9 . _ -"),
         variables=_map(maps["variables"]),
         overrides=_map(maps["overrides"]),
-        overrides_rev=_revision(data),
+        overrides_rev=None if "overrides_rev" in broken else data.get("overrides_rev"),
         metadata=_map(maps["metadata"]),
         unknown=tuple(sorted(set(data) - _KEYS)),
-        broken=tuple(key for key, value in maps.items() if not isinstance(value, dict | None)),
+        broken=tuple(broken),
     )
 
 
@@ -142,13 +145,13 @@ def _known(data: Mapping[str, Any]) -> Dispatch:
 
 def _text(data: Mapping[str, Any], key: str, pattern: re.Pattern[str] | None, allowed: str) -> str | None:
     value = data.get(key)
-    if value is None:
+    if value is None or value == "":  # an application that has none may send either
         return None
     if not isinstance(value, str):
         raise DispatchError(f"dispatch metadata: {key} must be text, got {shape_of(value)}")
     if pattern is not None and not pattern.fullmatch(value):
         raise DispatchError(f"dispatch metadata: {key} must be {allowed}")
-    if not 0 < len(value) <= 256:
+    if len(value) > 256:
         raise DispatchError(f"dispatch metadata: {key} must have 1 to 256 characters, got {len(value)}")
     return value
 
@@ -162,10 +165,5 @@ def _bundle(data: Mapping[str, Any]) -> str | None:
     return name
 
 
-def _revision(data: Mapping[str, Any]) -> int | None:
-    value = data.get("overrides_rev")
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise DispatchError("dispatch metadata: overrides_rev must be a whole number, 0 or more")
-    return value
+def _is_revision(value: object) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0)

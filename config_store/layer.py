@@ -49,9 +49,10 @@ class Layer:
     prompt_word: str = ""
     verdicts: list[Verdict] = field(default_factory=list)
 
-    def say(self, path: str, verdict: Any, reason: str, value: object = None) -> None:
-        """Add a verdict of this layer."""
-        self.verdicts.append(Verdict(path, verdict, reason, asked=shown(value), source=self.origin))
+    def say(self, path: str, verdict: Any, reason: str, value: object = NOT_GIVEN) -> None:
+        """Add a verdict of this layer; without a value, none is shown as asked for."""
+        asked = value if isinstance(value, NotGiven) else shown(value)
+        self.verdicts.append(Verdict(path, verdict, reason, asked=asked, source=self.origin))
 
 
 def read_layer(raw: Mapping[str, Any], origin: str, prompt: Prompt, *, may_choose: bool) -> Layer:
@@ -66,9 +67,12 @@ def read_layer(raw: Mapping[str, Any], origin: str, prompt: Prompt, *, may_choos
     """
     layer = Layer(origin)
     for key, value in raw.items():
-        if key in ALIASES or key in PROMPTS or key == "enable_rag" or (key == "rev" and may_choose):
+        if key in ALIASES or key in PROMPTS or key == "enable_rag":
             continue
-        if key in ("bundle", "preset") and may_choose:
+        if key == "rev" and may_choose:
+            if isinstance(value, bool) or not isinstance(value, int):
+                layer.say(key, "refused", f"must be a whole number, got {shape_of(value)}", value)
+        elif key in ("bundle", "preset") and may_choose:
             _choose(layer, key, value)
         elif key == "variables":
             _variables(layer, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -53,6 +54,10 @@ class Override:
     problem: str | None = None
     is_stale: bool = False
 
+    def is_at_least(self, rev: int) -> bool:
+        """Whether nothing newer is to be waited for; a `rev` that is no whole number never becomes one."""
+        return "rev" in self.values if self.rev is None else self.rev >= rev
+
 
 class OverrideReader(Protocol):
     """Where overrides are read."""
@@ -86,9 +91,12 @@ class RedisOverrides:
         while True:
             raw = await _within(deadline, lambda: self._get(key, once=once and rev is None))
             found = _parse(raw)
-            if rev is None or (found is not None and found.rev is not None and found.rev >= rev):
+            if rev is None or (found is not None and found.is_at_least(rev)):
                 break
             if loop.time() + wait >= deadline:
+                if once and found is not None:
+                    with contextlib.suppress(StoreUnavailableError):  # what was read counts all the same
+                        await _within(deadline, lambda: self._client.delete(key))
                 return _stale(found)
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT)

@@ -11,7 +11,7 @@ from config_store.section import NAME
 from config_store.span import Node
 
 _PATTERNS = {
-    NAME: "must begin with a letter and have letters, digits, '_' and '-' only",
+    NAME: "must begin with a letter or '_' and have letters, digits, '_' and '-' only",
     r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$": "must be a language tag such as en-IN or hi",
     r"^[A-Za-z0-9._-]{1,128}$": "must be 1 to 128 of letters, digits, '.', '_' and '-'",
     r"^(https?|wss?)://": "must begin with http://, https://, ws:// or wss://",

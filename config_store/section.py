@@ -18,7 +18,7 @@ Frozen = AfterValidator(freeze)
 """Freezes a map of other sections."""
 
 NAME = r"^[A-Za-z_][A-Za-z0-9_-]*$"
-"""Names of agents, panels and variables: a letter first, then letters, digits, `_` and `-`."""
+"""Names of agents, panels and variables: a letter or `_` first, then letters, digits, `_` and `-`."""
 
 Name = Annotated[str, Field(pattern=NAME, max_length=64)]
 

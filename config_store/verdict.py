@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from config_store.dispatch import NOT_GIVEN, NotGiven
+
 Outcome = Literal["applied", "clamped", "refused", "unsupported"]
 Shown = bool | int | float | str | None
 
@@ -15,22 +17,27 @@ class Verdict:
     """
     The outcome for one path.
 
-    `asked` and `applied` show numbers, booleans and choices; of a text only its length. `range` is what the
-    bundle allows, in words such as `0.3 to 3.0`. `path` is empty when it is about the override as a whole.
+    `asked` and `applied` show numbers, booleans, choices and null; of a text only its length; NOT_GIVEN: no
+    value is meant. `range` is what the bundle allows, in words such as `0.3 to 3.0`. `path` is empty when
+    it is about the override as a whole.
     """
 
     path: str
     verdict: Outcome
     reason: str
-    asked: Shown = None
-    applied: Shown = None
+    asked: Shown | NotGiven = NOT_GIVEN
+    applied: Shown | NotGiven = NOT_GIVEN
     range: str | None = None
     source: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The verdict as JSON; what is None is left out."""
-        fields = ("path", "verdict", "reason", "asked", "applied", "range", "source")
-        return {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
+        """The verdict as JSON; what there is not is left out, and a null that was asked for stays."""
+        found = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {
+            name: value
+            for name, value in found.items()
+            if not isinstance(value, NotGiven) and (value is not None or name in ("asked", "applied"))
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Verdict:

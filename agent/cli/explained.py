@@ -93,7 +93,7 @@ def lines_of(explained: Explained) -> Iterator[str]:
 def verdict_lines(verdicts: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     """One line for each verdict."""
     for verdict in verdicts:
-        asked = f", asked for {verdict['asked']}" if "asked" in verdict else ""
+        asked = f", asked for {text_of(verdict['asked'])}" if "asked" in verdict else ""
         allowed = f" (allowed: {verdict['range']})" if "range" in verdict else ""
         path = verdict.get("path") or "the override"
         yield f"{verdict['verdict']}: {path}{asked}: {verdict['reason']}{allowed}"

@@ -163,7 +163,27 @@ async def test_waits_for_the_revision(client: redis.asyncio.Redis, key: str) -> 
     assert (found, looks) == (Override({"rev": 3}, rev=3), 3)
 
 
-@pytest.mark.parametrize("value", [None, '{"rev": 1}', "{}", '{"rev": "2"}', '{"rev": true}'])
+@pytest.mark.parametrize("value", ['{"rev": "2"}', '{"rev": true}', '{"rev": null, "captions": false}'])
+async def test_a_revision_that_is_no_number_is_not_waited_for(
+    client: redis.asyncio.Redis, key: str, value: str
+) -> None:
+    """A `rev` of another type never becomes the one that is awaited: what there is counts at once."""
+    await client.set(key, value)
+
+    assert await read(client, key, rev=2, budget=600) == Override(json.loads(value))
+
+
+async def test_a_stale_override_of_a_room_is_taken_too(client: redis.asyncio.Redis, key: str) -> None:
+    """What is read once is removed also when its revision was too old, so that no later call gets it."""
+    await client.set(key, '{"rev": 1}')
+
+    found = await read(client, key, rev=2, once=True, budget=0.3)
+
+    assert found == Override({"rev": 1}, rev=1, is_stale=True)
+    assert await read(client, key) is None
+
+
+@pytest.mark.parametrize("value", [None, '{"rev": 1}', "{}"])
 async def test_a_revision_that_does_not_come(
     client: redis.asyncio.Redis, key: str, value: str | None
 ) -> None:

@@ -18,6 +18,7 @@ from config_store.overrides import Override
 from config_store.presets import Preset
 from config_store.resolve import Call, Resolved
 from config_store.schema import SessionConfig
+from config_store.verdict import Verdict
 from tests.config_store.conftest import BASIC, Bundles
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -59,6 +60,10 @@ class Presets:
         ('{"bundle": null, "user_id": null}', Dispatch()),
         ('{"colour": 1}', Dispatch(unknown=("colour",))),
         ('{"variables": 1}', Dispatch(broken=("variables",))),
+        ('{"overrides_rev": "3"}', Dispatch(broken=("overrides_rev",))),
+        ('{"overrides_rev": true, "metadata": []}', Dispatch(broken=("metadata", "overrides_rev"))),
+        ('{"overrides_rev": -1}', Dispatch(broken=("overrides_rev",))),
+        ('{"session_id": "", "bundle": "", "preset": "", "user_id": "", "organization": ""}', Dispatch()),
     ],
 )
 def test_dispatch_metadata(metadata: str, expected: Dispatch) -> None:
@@ -76,16 +81,13 @@ def test_dispatch_metadata(metadata: str, expected: Dispatch) -> None:
         ("two words", "is not JSON"),
         ('{"session_id": 3}', "session_id must be text, got a number"),
         ('{"session_id": "a b"}', "session_id must be 1 to 128 of"),
-        ('{"session_id": ""}', "session_id must be 1 to 128 of"),
         (f'{{"session_id": "{"x" * 129}"}}', "session_id must be 1 to 128 of"),
         ('{"bundle": 3}', "bundle must be text"),
         ('{"bundle": "../x"}', "bundle is not the name of a bundle"),
         ('{"organization": []}', "organization must be text, got a list"),
         ('{"user_id": {}}', "user_id must be text, got a map"),
-        ('{"user_id": ""}', "user_id must have 1 to 256 characters"),
+        (f'{{"user_id": "{"x" * 257}"}}', "user_id must have 1 to 256 characters"),
         ('{"preset": 3}', "preset must be text"),
-        ('{"overrides_rev": "3"}', "overrides_rev must be a whole number"),
-        ('{"overrides_rev": true}', "overrides_rev must be a whole number"),
         ('{"a": 1, "a": 2}', "gives a key twice"),
         ('{"a": NaN}', "holds NaN"),
         ('{"a": 1e999}', "holds a number that is too large"),
@@ -316,7 +318,7 @@ async def test_presets(bundles: Bundles) -> None:
     elsewhere = await bundles.resolve(bundle="other", user_id="u", presets=mine)
     none = await bundles.resolve(bundle="main", user_id="u", preset=None, presets=mine)
     named = await bundles.resolve(bundle="other", preset="p-1", presets=mine)
-    by_override = await bundles.resolve(bundle="main", user_id="x", override={"preset": "p-1"}, presets=mine)
+    by_override = await bundles.resolve(bundle="main", override={"preset": "p-1"}, presets=mine)
 
     assert [found.preset for found in (default, elsewhere, none, named, by_override)] == [
         "p-1", None, None, "p-1", "p-1",
@@ -327,6 +329,63 @@ async def test_presets(bundles: Bundles) -> None:
         ("voice_tuning.pace", "applied", "preset p-1"),
         ("captions", "refused", "preset p-1"),
     ]
+
+
+@pytest.mark.parametrize("way", ["dispatch", "override"])
+async def test_a_preset_is_its_users_own(bundles: Bundles, way: str) -> None:
+    """A session that is said to be another user's does not start with it; where no user is said, it does."""
+    bundles.write({"main": BASIC})
+    said: dict[str, Any] = {"presets": Presets(preset({"voice_tuning": {"pace": 2.0}}))}
+    said |= {"preset": "p-1"} if way == "dispatch" else {"override": {"preset": "p-1", "userName": "Bo"}}
+
+    with pytest.raises(ConfigRefused, match="the preset that was asked for belongs to another user"):
+        await bundles.resolve(bundle="main", user_id="x", **said)
+    for known in ({}, {"user_id": "u"}):
+        found = await bundles.resolve(bundle="main", **known, **said)
+        assert (found.preset, found.config.voice_tuning.pace) == ("p-1", 2.0)
+
+
+async def test_words_that_choose_have_verdicts(bundles: Bundles) -> None:
+    """`bundle`, `preset` and a wrong `rev` of an override are answered like every other key of it."""
+    bundles.write({"main": BASIC})
+    override = {"bundle": "main", "preset": None, "rev": "3"}
+
+    found = await bundles.resolve(override=override)
+    fine = await bundles.resolve(override={"rev": 3})
+
+    assert [verdict.as_dict() for verdict in found.verdicts] == [
+        {"path": "rev", "verdict": "refused", "reason": "must be a whole number, got text",
+         "asked": "text of 1 character", "source": "redis session:s:config"},
+        {"path": "bundle", "verdict": "applied", "reason": "as asked",
+         "asked": "text of 4 characters", "source": "redis session:s:config"},
+        {"path": "preset", "verdict": "applied", "reason": "as asked",
+         "asked": None, "source": "redis session:s:config"},
+    ]  # fmt: skip
+    assert fine.verdicts == ()
+
+
+async def test_a_wrong_revision_of_the_dispatch_is_a_verdict(bundles: Bundles) -> None:
+    """An `overrides_rev` of another type does not keep the session from starting; nothing is waited for."""
+    bundles.write({"main": BASIC})
+
+    found = await bundles.resolve(parse_dispatch('{"bundle": "main", "overrides_rev": "3"}'))
+
+    assert [(verdict.path, verdict.verdict, verdict.reason) for verdict in found.verdicts] == [
+        ("overrides_rev", "refused", "must be a whole number, 0 or more")
+    ]
+
+
+async def test_a_null_that_was_asked_for_is_shown(bundles: Bundles) -> None:
+    """A verdict about null says null, and survives being stored; one without a value has no such key."""
+    bundles.write({"main": BASIC})
+
+    found = await bundles.resolve(bundle="main", override={"idle_timeout_seconds": None})
+
+    (verdict,) = found.verdicts
+    shown = verdict.as_dict()
+    assert (shown["asked"], shown["applied"]) == (None, None)
+    assert Verdict.from_dict(shown) == verdict
+    assert Verdict("x", "refused", "why").as_dict() == {"path": "x", "verdict": "refused", "reason": "why"}
 
 
 async def test_store_trouble(bundles: Bundles) -> None:
