@@ -25,8 +25,9 @@ from livekit.agents import JobContext
 from sqlalchemy import event, func, select
 
 from agent.adoption import LOOK_SECONDS, Adoption
-from agent.attempt import Attempt, claim
+from agent.attempt import Attempt
 from agent.bundles import Bundles
+from agent.claiming import claim
 from agent.commands import Commands
 from agent.configuring import configure
 from agent.ending import End, Ending
