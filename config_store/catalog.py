@@ -6,11 +6,13 @@ The worker fills a catalog from its provider registry; config_store itself knows
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from config_store.models import Kind, ModelConfig
+from config_store.schema import SessionConfig
+from config_store.span import Path
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Catalog:
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     option_problems: Callable[[Kind, ModelConfig], Sequence[tuple[str, str]]] | None = None
     """Says what is wrong with a model's `options`, as (path below options, message); None: not checked."""
+    fit_problems: Callable[[SessionConfig], Iterable[tuple[Path, str]]] | None = None
+    """Says what of models' `options` does not fit the agents, as (path, message); None: not checked."""
 
     def __repr__(self) -> str:
         return f"Catalog({len(self.providers)} providers)"

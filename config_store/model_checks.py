@@ -34,6 +34,8 @@ def check_models(config: SessionConfig, catalog: Catalog | None) -> Iterator[Fin
                 yield from _model(model, kind, (*path, kind), catalog, is_agent=path[0] == "agents")
     if catalog is not None:
         yield from _voices(config, catalog)
+        for path, message in catalog.fit_problems(config) if catalog.fit_problems is not None else ():
+            yield Finding(path, f"{dotted(path[: path.index('options')])}.options: {message}")
 
 
 def _all_models(config: SessionConfig) -> Iterator[tuple[Path, Models]]:

@@ -22,6 +22,7 @@ from agent.agents.tools import (
 )
 from agent.heard import Heard
 from agent.providers.capability import ProviderError
+from agent.providers.offline.rules import ends_by_rule
 from agent.providers.sentences import language_instruction
 from config_store.schema import AgentConfig, SessionConfig
 
@@ -146,6 +147,9 @@ class Roster:
                 )
             else:
                 tools.append(python_tool(tool, self._watch, self._stage.say, self._budget))
+        is_told_to_end = ends_by_rule(self._config.models_for(name).llm)
+        if is_told_to_end and END_CALL not in {tool.name for tool in described.tool_configs}:
+            tools.append(end_call_tool(self._stage.end_call, self._watch))
         for target in described.handoffs:
             if target != name:
                 description = f"Hand the call over to the agent '{target}', who then talks with the user."

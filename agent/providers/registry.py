@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from agent.providers.capability import Provider, ProviderError, Request
 from agent.providers.directory import PROVIDERS, offer_for, provider_for, providers_used
+from agent.providers.offline.rules import unreachable
 from agent.providers.options import option_problems
 from agent.providers.plugin import provider_of
 from agent.providers.speaking import requests, tuning_verdicts
@@ -69,6 +70,7 @@ def catalog(settings: _Settings, environment: Mapping[str, str]) -> Catalog:
         modules=frozenset({*settings.modules, "agent.demo.tools"}),  # the shipped bundles' own tool
         environment=environment,
         option_problems=problems_of_options,
+        fit_problems=unreachable,
     )
 
 

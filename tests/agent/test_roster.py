@@ -26,6 +26,13 @@ class Nobody:
         """Nothing."""
 
 
+class Stood(Nobody):
+    """A stage whose call can be ended."""
+
+    def end_call(self, speech: Any) -> None:
+        """Nothing."""
+
+
 async def test_another_language_reaches_agents_of_now_and_of_later() -> None:
     """The instructions name the language that is spoken from now on; the part itself stays."""
     watch = ToolWatch(cast(Any, None), cast(Any, None))
@@ -66,3 +73,23 @@ async def test_a_class_that_cannot_be_an_agent_is_said(name: str) -> None:
     """A class that is missing or is no agent ends the session with a reason, not with a traceback."""
     with pytest.raises(ProviderError, match="class"):
         roster_of(name).agent("a")
+
+
+@pytest.mark.parametrize(
+    ("llm", "names"),
+    [
+        ({"provider": "offline", "options": {"rules": [{"when": "bye", "end": True}]}}, ["end_call"]),
+        ({"provider": "openai", "model": "m", "fallback": [
+            {"provider": "offline", "options": {"rules": [{"when": "bye", "end": True}]}}]}, ["end_call"]),
+        ({"provider": "offline", "options": {"rules": [{"when": "bye", "say": "Bye."}]}}, []),
+        ({"provider": "openai", "model": "m"}, []),
+    ],
+    ids=["by rule", "by rule of a fallback", "no such rule", "another model"],
+)  # fmt: skip
+async def test_a_rule_that_ends_the_call_can(llm: dict[str, Any], names: list[str]) -> None:
+    """`end: true` of the offline model ends the call also where the agent does not list the tool."""
+    watch = ToolWatch(cast(Any, None), cast(Any, None))
+    stage = cast(Stage, Stood())
+    roster = Roster(config(models={"llm": llm}), models=lambda _: {}, heard=Heard(), watch=watch, stage=stage)
+
+    assert [tool.info.name for tool in cast(Any, roster.agent("a").tools)] == names

@@ -115,3 +115,43 @@ def test_a_plugin_that_is_not_loaded_can_be_asked_from_a_thread() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+RULES = [
+    {"when": "a", "handoff": "expert"},
+    {"when": "b", "handoff": "exprt"},
+    {"when": "c", "call": "find"},
+    {"when": "d", "call": "finds"},
+    {"when": "e", "call": "end_call"},
+    {"when": "f", "end": True},
+]
+AGENTS: dict[str, Any] = {
+    "desk": {"instructions": "x", "handoffs": ["expert"], "tools": ["agent.demo.tools:find"]},
+    "expert": {"instructions": "x"},
+}
+
+
+def test_rules_that_no_agent_can_follow_are_problems() -> None:
+    """A handover or a tool that none of the agents has is said at the rule; `end` needs no tool."""
+    found = _findings("llm", {"provider": "offline", "options": {"rules": RULES}}, agents=AGENTS)
+
+    assert found == {
+        "models.llm.options.rules.1.handoff": "models.llm.options: no agent that answers by this rule hands "
+        "over to 'exprt'; did you mean 'expert'?",
+        "models.llm.options.rules.3.call": "models.llm.options: no agent that answers by this rule has the "
+        "tool 'finds'; did you mean 'find'?",
+        "models.llm.options.rules.4.call": "models.llm.options: no agent that answers by this rule has the "
+        "tool 'end_call' (has: find)",
+    }
+
+
+def test_rules_of_one_agent_are_checked_against_that_agent() -> None:
+    """An agent with rules of its own has to have what they name; nothing is said where nobody can know."""
+    model = {"provider": "offline", "options": {"rules": RULES[:1]}}
+    own = {**AGENTS, "expert": {**AGENTS["expert"], "models": {"llm": model}}}
+    other = {"provider": "offline", "options": {"rules": [{"when": "a", "say": "b"}]}}
+
+    assert list(_findings("llm", other, agents=own)) == ["agents.expert.models.llm.options.rules.0.handoff"]
+    own["expert"]["class"] = "agent.demo.tools:Expert"
+    assert _findings("llm", other, agents=own) == {}
+    assert _findings("llm", model, agents={}) == {}  # partial: who includes it has the agents

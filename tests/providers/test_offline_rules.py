@@ -48,6 +48,27 @@ def test_arguments_are_filled_from_groups() -> None:
     assert _answer(("user", "where is order seven")).arguments == {"number": "seven"}
 
 
+def test_groups_fill_arguments_inside_lists_and_maps() -> None:
+    """Placeholders count at every depth of the arguments; numbers and the like stay what they are."""
+    rules = parse({"rules": [{
+        "when": r"to (?P<city>\w+)", "call": "look",
+        "arguments": {"cities": ["{city}", 3], "where": {"near": {"name": "{1}"}}},
+    }]})  # fmt: skip
+
+    assert decide(rules, _told(("user", "to Paris")), frozenset({"look"})).arguments == {
+        "cities": ["Paris", 3], "where": {"near": {"name": "Paris"}},
+    }  # fmt: skip
+
+
+def test_an_empty_fallback_says_nothing() -> None:
+    """A fallback is used as it was written, also when it is empty; without one there is a default."""
+    rules = parse({"rules": RULES})
+
+    assert decide(rules, _told(("user", "what")), frozenset(), fallback="") == Answer()
+    assert decide(rules, _told(), frozenset(), fallback="") == Answer()
+    assert decide(rules, _told(("user", "what")), frozenset()).say == rules_llm.DEFAULT_FALLBACK
+
+
 def test_a_rule_whose_tool_the_agent_lacks_is_passed_over() -> None:
     """One list serves all agents: the expert has no handover to itself and answers with the fallback."""
     assert _answer(("user", "the expert please")) == Answer(say="Pardon?")

@@ -6,10 +6,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from config_store.models import ModelConfig
+from config_store.names import suggestion
+from config_store.schema import SessionConfig
+from config_store.span import Path
+
+NAME = "offline"
+"""The provider's name in bundles."""
 END_TOOL = "end_call"
 HANDOFF_PREFIX = "handoff_to_"
 MAX_DELAY_SECONDS = 60.0
@@ -85,6 +92,53 @@ def _rule_problems(rule: Mapping[str, Any]) -> list[tuple[str, str]]:
             if name not in pattern.groupindex and not (name.isdigit() and int(name) <= pattern.groups):
                 found.append((key, f"{{{name}}} is not a group of when; write (?P<{name}>…) there"))
     return found
+
+
+def ends_by_rule(model: ModelConfig | None) -> bool:
+    """Whether a model ends calls by rule: its agents need the tool for that, whatever tools they name."""
+    return any("end" in rule for _, rule in _rules(model))
+
+
+def unreachable(config: SessionConfig) -> Iterator[tuple[Path, str]]:
+    """
+    Rules that could never do what they say, as (path, message).
+
+    One list of rules serves all agents, so a rule is fine when one of the agents that answer by it has the
+    handover or the tool. What an agent of a Python class has, nobody here knows.
+    """
+    owners: list[tuple[Path, ModelConfig | None]] = [(("models", "llm"), config.models.llm)]
+    owners += [(("agents", name, "models", "llm"), agent.models.llm) for name, agent in config.agents.items()]
+    for place, model in owners:
+        for path, rule in _rules(model, place):
+            agents = [
+                agent
+                for name, agent in config.agents.items()
+                if any(rule is other for _, other in _rules(config.models_for(name).llm))
+            ]
+            if not agents or any(agent.class_ is not None for agent in agents):
+                continue
+            targets = {target for agent in agents for target in agent.handoffs}
+            tools = {tool.name.rpartition(":")[2] for agent in agents for tool in agent.tool_configs}
+            for key, known, lacks in (
+                ("handoff", targets, "no agent that answers by this rule hands over to"),
+                ("call", tools, "no agent that answers by this rule has the tool"),
+            ):
+                wanted = rule.get(key)
+                if isinstance(wanted, str) and wanted not in known:
+                    yield (*path, key), f"{lacks} '{wanted}'{suggestion(wanted, known)}"
+
+
+def _rules(model: ModelConfig | None, place: Path = ()) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """The rules of a model and of its fallbacks, each with its path; what has another form is left out."""
+    if model is None:
+        return
+    if model.provider == NAME:
+        rules = model.options.get("rules", ())
+        for n, rule in enumerate(rules if isinstance(rules, list | tuple) else ()):
+            if isinstance(rule, Mapping):
+                yield (*place, "options", "rules", n), rule
+    for n, other in enumerate(model.fallback):
+        yield from _rules(other, (*place, "fallback", n))
 
 
 def parse(options: Mapping[str, Any]) -> list[Rule]:

@@ -50,6 +50,7 @@ def decide(
     (a generated greeting), it says what the instructions of that moment put in quotation marks; the other
     words of instructions are never spoken.
     """
+    unknown = DEFAULT_FALLBACK if fallback is None else fallback
     told = ""
     outputs: list[str] = []
     for item in reversed(items):
@@ -67,26 +68,31 @@ def decide(
             continue
         quoted = _QUOTED.search(told)
         if item.role == "user" and not quoted:
-            return _by_rule(rules, item.text_content or "", tools) or Answer(say=fallback or DEFAULT_FALLBACK)
+            return _by_rule(rules, item.text_content or "", tools) or Answer(say=unknown)
         break
     if outputs:
         return Answer(say=" ".join(outputs).strip())
     quoted = _QUOTED.search(told)
-    return Answer(say=quoted[1] if quoted else fallback or DEFAULT_OPENING)
+    return Answer(say=quoted[1] if quoted else DEFAULT_OPENING if fallback is None else fallback)
 
 
 def _by_rule(rules: Iterable[Rule], words: str, tools: frozenset[str]) -> Answer | None:
     for rule in rules:
         found = rule.when.search(words)
         if found and (rule.tool is None or rule.tool in tools):
-            arguments = {name: _filled(value, found) for name, value in rule.arguments.items()}
-            return Answer(_filled(rule.say, found), rule.tool, arguments, rule.delay_seconds)
+            return Answer(
+                _filled(rule.say, found), rule.tool, _filled(rule.arguments, found), rule.delay_seconds
+            )
     return None
 
 
 def _filled(value: Any, found: re.Match[str]) -> Any:
     if isinstance(value, str):
         return PLACEHOLDER.sub(lambda m: found[int(m[1]) if m[1].isdigit() else m[1]] or "", value)
+    if isinstance(value, Mapping):
+        return {name: _filled(item, found) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_filled(item, found) for item in value]
     return value
 
 
