@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
 
-.PHONY: help demo dev test check check-newest bench sync server parts
+.PHONY: help demo dev test check check-newest bench bench-peers sync server parts
 
 help: ## Lists these commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -18,7 +18,7 @@ dev: sync server ## Runs the services, a worker and a page to talk with an agent
 	@$(PYTHON) -m agent dev $(ARGS)
 
 test: sync server parts ## Runs all tests, on real servers that it gets and starts by itself.
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest -n 2 --dist loadgroup $(ARGS)
 
 check: sync ## Checks format, lint, types and the shipped bundles.
 	@$(PYTHON) -m ruff format --check .
@@ -31,6 +31,9 @@ check-newest: sync server ## Tries everything with the newest livekit-agents, in
 
 bench: sync server ## Measures what the README states, beside a plain worker, in the same run.
 	@$(PYTHON) -m benchmarks $(ARGS)
+
+bench-peers: sync server ## Measures OpenRTC, from PyPI, beside a plain worker and ours.
+	@$(PYTHON) -m benchmarks.peers $(ARGS)
 
 # Checking bundles only asks whether keys are set: these stand for them, for this one command.
 NO_KEYS := AGENT_BUNDLES=bundles OPENAI_API_KEY=placeholder ELEVEN_API_KEY=placeholder

@@ -18,6 +18,8 @@ import numpy as np
 from livekit import rtc
 
 RATE = 16_000
+OPUS_RATE = 48_000
+"""Hz, in which WebRTC counts the samples of a receiver."""
 STEP = 320
 BEAT_SECONDS = 8.0
 """Each caller speaks once in this time."""
@@ -39,6 +41,8 @@ class OneCall:
         self.gaps: list[tuple[float, float]] = []
         self.steps = 0
         self.tasks: list[asyncio.Task[None]] = []
+        self.track: rtc.RemoteAudioTrack | None = None
+        self.made_up = 0
         self.room.on("track_subscribed", self._on_track)
 
     async def join(self, url: str, token: str, *, speaks: bool) -> None:
@@ -69,6 +73,7 @@ class OneCall:
 
     def _on_track(self, track: rtc.Track, *_: Any) -> None:
         if isinstance(track, rtc.RemoteAudioTrack):
+            self.track = track
             self.tasks.append(asyncio.create_task(self._hear(track)))
 
     async def _hear(self, track: rtc.RemoteAudioTrack) -> None:
@@ -83,6 +88,16 @@ class OneCall:
                 if self.last_sound and now - self.last_sound > 0.3:
                     self.gaps.append((self.last_sound, now))
                 self.last_sound = now
+
+    async def concealed(self) -> int:
+        """Samples that were made up so far for sound that did not come."""
+        if self.track is None:
+            return 0
+        for stats in await self.track.get_stats():
+            if stats.HasField("inbound_rtp"):
+                inbound = stats.inbound_rtp.inbound
+                return inbound.concealed_samples - inbound.silent_concealed_samples
+        return 0
 
     async def leave(self) -> None:
         """Hang up."""
@@ -127,9 +142,14 @@ class Switchboard:
             case ["begin"]:
                 for call in self.calls:
                     call.steps = 0
+                    call.made_up = await call.concealed()
                 return {}
             case ["report"]:
-                return {"heard_seconds": [call.steps * 0.02 for call in self.calls]}
+                heard = [call.steps * 0.02 for call in self.calls]
+                late = 0.0
+                for call in self.calls:
+                    late += (await call.concealed() - call.made_up) / OPUS_RATE
+                return {"heard_seconds": heard, "late_share": late / sum(heard) if sum(heard) else 0.0}
             case ["hang", "up"]:
                 await asyncio.gather(*(call.leave() for call in self.calls))
                 self.calls = []

@@ -28,19 +28,21 @@ class Round:
     idle_mb: float
     total_mb: float
     per_call_mb: float
-    private_mb: float
-    """Median private memory of a job that serves."""
+    private_mb: float | None
+    """Median private memory of a job that serves; None where jobs are no processes."""
     cpu_per_call_minute: float
     heard_seconds: float
     """Speech of the agents that each caller heard in the window, mean."""
     foreign_cores: float
     """CPU that others took meanwhile, in cores."""
+    by_process: dict[str, dict[str, float]]
+    """PSS and USS in MB under load: the parent, the fork server, and the median job that serves."""
 
 
 async def measure(stage: Stage, variant: str, calls: int) -> Round:
     """Start a worker, read it idle, put calls on it, read it again, stop it."""
     wait_for_quiet(5.0)
-    worker, metadata = _start(stage, variant)
+    worker, metadata = started(stage, variant)
     try:
         async with Callers(stage.folder) as callers:
             await asyncio.sleep(SETTLE_SECONDS)
@@ -62,6 +64,7 @@ async def measure(stage: Stage, variant: str, calls: int) -> Round:
             total = processes.memory_mb(worker.pids)
             heard = (await callers.ask("report"))["heard_seconds"]
             private = sorted((processes.private_mb(pid) for pid in worker.pids), reverse=True)[1 : calls + 1]
+            by_process = processes.by_role(worker.pids, calls)
             await callers.ask("hang", "up")
     finally:
         worker.stop()
@@ -73,19 +76,23 @@ async def measure(stage: Stage, variant: str, calls: int) -> Round:
         idle_mb=idle,
         total_mb=total,
         per_call_mb=(total - idle) / calls,
-        private_mb=private[len(private) // 2],
+        private_mb=private[len(private) // 2] if private else None,
         cpu_per_call_minute=spent / calls / window * 60,
         heard_seconds=sum(heard) / calls,
         foreign_cores=(taken - spent) / window,
+        by_process=by_process,
     )
 
 
-def _start(stage: Stage, variant: str) -> tuple[RunningWorker, str]:
+def started(stage: Stage, variant: str) -> tuple[RunningWorker, str]:
+    """A worker of this variant, ready, and the metadata of a dispatch to it."""
     match variant:
         case "bare":
             return stage.bare(), ""
         case "bare-trimmed":
             return stage.bare("bare-trimmed", BARE_TRIM="1"), ""
+        case "openrtc":
+            return stage.openrtc(), ""
         case "ours" | "lean":
             return stage.ours(), json.dumps({"bundle": "talk" if variant == "ours" else "lean"})
     raise ValueError(variant)

@@ -56,6 +56,38 @@ def private_mb(pid: int) -> float:
     return (rollup.get("Private_Clean", 0) + rollup.get("Private_Dirty", 0)) / MB
 
 
+def by_role(pids: list[int], calls: int) -> dict[str, dict[str, float]]:
+    """
+    PSS and USS in MB, by the kernel, of a worker's parent, its fork server and the median job that serves.
+
+    Args:
+        pids: All of the worker's processes, as `tree` gives them: the parent first.
+        calls: How many of them serve a call; those hold the most of their own.
+    """
+    parent, *others = pids
+    servers = [pid for pid in others if "forkserver" in _command(pid)]
+    jobs = sorted((pid for pid in servers if _parent(pid) in servers), key=private_mb)[-calls:]
+    roots = [pid for pid in servers if _parent(pid) == parent]
+    chosen = {"parent": [parent], "fork server": roots[:1], "job": jobs[len(jobs) // 2 :][:1]}
+    return {
+        role: {"pss_mb": round(_pss_mb(pid), 1), "uss_mb": round(private_mb(pid), 1)}
+        for role, found in chosen.items()
+        for pid in found
+    }
+
+
+def _pss_mb(pid: int) -> float:
+    return dict(_fields(Path(f"/proc/{pid}/smaps_rollup"))).get("Pss", 0) / MB
+
+
+def _command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+
+
+def _parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def cpu_seconds(pids: list[int]) -> float:
     """User and system time of these processes so far."""
     total = 0

@@ -19,6 +19,7 @@ class Line:
     limit: float
     """What ratio (or, without a baseline, what value) is still the goal."""
     runs: str
+    more_is_better: bool = False
 
     @property
     def measure(self) -> float:
@@ -28,7 +29,7 @@ class Line:
     @property
     def reached(self) -> bool:
         """Whether the goal is."""
-        return self.measure <= self.limit
+        return self.measure >= self.limit if self.more_is_better else self.measure <= self.limit
 
 
 def middle(values: list[float]) -> float:
@@ -62,7 +63,7 @@ def plot(lines: list[Line]) -> str:
     """Bars: ours relative to the baseline, with the goal as a tick. Plain SVG."""
     compared = [line for line in lines if line.baseline]
     width, left, row = 760, 330, 30
-    scale = (width - left - 90) / 1.25
+    scale = (width - left - 90) / 1.6
     height = 50 + row * len(compared)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
@@ -72,7 +73,7 @@ def plot(lines: list[Line]) -> str:
     ]
     for number, line in enumerate(compared):
         y = 32 + number * row
-        bar = min(line.measure, 1.25) * scale
+        bar = min(line.measure, 1.6) * scale
         colour = "#2a7f62" if line.reached else "#b5532a"
         goal = left + line.limit * scale
         parts += [
@@ -87,6 +88,50 @@ def plot(lines: list[Line]) -> str:
         f'<line x1="{one:.0f}" x2="{one:.0f}" y1="26" y2="{height - 10}" stroke="#888" '
         f'stroke-dasharray="4 3"/>'
     )
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def curves(title: str, across: str, lines: dict[str, list[tuple[float, float]]]) -> str:
+    """
+    One line per name through its points, both axes from zero. Plain SVG.
+
+    Args:
+        title: What is shown, with its unit.
+        across: What the horizontal axis counts.
+        lines: Points by name, in order.
+    """
+    width, height, left, below = 760, 340, 70, 44
+    points = [point for line in lines.values() for point in line]
+    right = max((x for x, _ in points), default=1.0) or 1.0
+    top = max((y for _, y in points), default=1.0) * 1.1 or 1.0
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return left + x / right * (width - left - 150), height - below - y / top * (height - below - 34)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
+        f'font-family="sans-serif" font-size="12">',
+        f'<rect width="{width}" height="{height}" fill="white"/>',
+        f'<text x="{left}" y="18">{escape(title)}</text>',
+        f'<text x="{left}" y="{height - 8}">{escape(across)}</text>',
+    ]
+    for quarter in range(5):
+        _, y = place(0, top * quarter / 4)
+        x, bottom = place(right * quarter / 4, 0)
+        parts += [
+            f'<line x1="{left}" x2="{width - 150}" y1="{y:.0f}" y2="{y:.0f}" stroke="#ddd"/>',
+            f'<text x="{left - 6}" y="{y + 4:.0f}" text-anchor="end">{top * quarter / 4:.4g}</text>',
+            f'<text x="{x:.0f}" y="{bottom + 16:.0f}" text-anchor="middle">{right * quarter / 4:.4g}</text>',
+        ]
+    colours = ("#777777", "#2a7f62", "#4a6fa5", "#b5532a")
+    for number, (name, line) in enumerate(lines.items()):
+        colour = colours[number % len(colours)]
+        drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in line))
+        y = 40 + 18 * number
+        parts += [
+            f'<polyline points="{drawn}" fill="none" stroke="{colour}" stroke-width="2"/>',
+            f'<text x="{width - 140}" y="{y}" fill="{colour}">{escape(name)}</text>',
+        ]
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 

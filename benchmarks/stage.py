@@ -58,6 +58,10 @@ class Stage:
         """The hard-coded worker."""
         return self._started(Bare(self, name, environment))
 
+    def openrtc(self, name: str = "openrtc") -> "RunningWorker":
+        """OpenRTC, with the interpreter that BENCH_OPENRTC names."""
+        return self._started(Bare(self, name, {}, os.environ["BENCH_OPENRTC"], "benchmarks.openrtc_worker"))
+
     def _started(self, worker: "RunningWorker") -> "RunningWorker":
         self.workers.append(worker)
         worker.start()
@@ -170,11 +174,22 @@ class Ours(RunningWorker):
 
 
 class Bare(RunningWorker):
-    """benchmarks/bare_worker.py."""
+    """benchmarks/bare_worker.py, or another module that takes its name from BARE_NAME."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        name: str,
+        environment: dict[str, str],
+        python: str = sys.executable,
+        module: str = "benchmarks.bare_worker",
+    ) -> None:
+        super().__init__(stage, name, environment)
+        self._command = [python, "-m", module]
 
     def _start(self, output: IO[bytes]) -> None:
         self.process = start_tethered(
-            [sys.executable, "-m", "benchmarks.bare_worker"],
+            self._command,
             output=output,
             environment={**self.environment, "BARE_NAME": self.name},
             folder=Path(__file__).parent.parent,

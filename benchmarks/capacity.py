@@ -1,0 +1,100 @@
+"""
+How many calls a machine holds with no late audio: calls are added step by step until a step does not hold.
+
+The server and the callers share the machine with the worker, for each variant alike. A step holds while every
+call is served, hardly any sound had to be made up by the receivers (WebRTC's concealed samples, those of
+silence left out), and each caller hears as much speech as at the first step: a worker that is too slow lets
+its audio come late, or answers so late that turns are lost.
+"""
+
+import asyncio
+import json
+import time
+from dataclasses import asdict, dataclass
+
+from benchmarks import processes
+from benchmarks.load import started
+from benchmarks.stage import Stage, wait_for_quiet
+from benchmarks.switchboard import Callers
+
+STEPS = (1, 4, 8, 10, 12, 14, 16, 18, 20, 22, 24)
+SETTLE_SECONDS = 9.0
+"""From the last call of a step to its window: one beat of each caller."""
+WINDOW_SECONDS = 16.0
+"""Two beats."""
+LATE_SHARE = 0.01
+"""Most of the sound that receivers may make up."""
+HEARD_SHARE = 0.9
+"""Least of the speech that a call hears of what a call hears when there are few."""
+
+
+@dataclass
+class Step:
+    """So many calls at once, for one window."""
+
+    variant: str
+    calls: int
+    served: int
+    late_share: float
+    """Of the samples that are not silent, those the receivers made up."""
+    heard_seconds: float
+    """Speech of the agents that each caller heard, mean."""
+    total_mb: float
+    cores: float
+    """CPU of the worker's processes."""
+    foreign_cores: float
+    """CPU of everything else: server, callers, other programs."""
+    holds: bool
+
+
+async def climb(stage: Stage, variant: str, most: int) -> list[Step]:
+    """One variant, up to the first step that does not hold."""
+    wait_for_quiet(5.0)
+    worker, metadata = started(stage, variant)
+    steps: list[Step] = []
+    served = 0
+    try:
+        async with Callers(stage.folder) as callers:
+            for calls in (step for step in STEPS if step <= most):
+                before = steps[-1].calls if steps else 0
+                for number in range(before, calls):
+                    room = f"{variant}-{time.monotonic_ns()}-{number}"
+                    token = stage.token(room, "user", agent=worker.name, metadata=metadata)
+                    answer = await callers.call(stage.livekit.url, token, speaks=True)
+                    served += answer["heard"] is not None
+                await asyncio.sleep(SETTLE_SECONDS)
+                await callers.ask("begin")
+                cpu, busy, at = processes.cpu_seconds(worker.pids), processes.busy_seconds(), time.monotonic()
+                await asyncio.sleep(WINDOW_SECONDS)
+                window = time.monotonic() - at
+                spent = processes.cpu_seconds(worker.pids) - cpu
+                taken = processes.busy_seconds() - busy
+                report = await callers.ask("report")
+                heard = sum(report["heard_seconds"]) / calls
+                late = report["late_share"]
+                enough = not steps or heard >= HEARD_SHARE * steps[0].heard_seconds
+                steps.append(
+                    Step(
+                        variant=variant,
+                        calls=calls,
+                        served=served,
+                        late_share=round(late, 4),
+                        heard_seconds=round(heard, 2),
+                        total_mb=round(processes.memory_mb(worker.pids), 1),
+                        cores=round(spent / window, 3),
+                        foreign_cores=round((taken - spent) / window, 3),
+                        holds=served == calls and late <= LATE_SHARE and enough,
+                    )
+                )
+                print(json.dumps(asdict(steps[-1])), flush=True)
+                if not steps[-1].holds:
+                    break
+            await callers.ask("hang", "up")
+    finally:
+        worker.stop()
+    return steps
+
+
+async def run(stage: Stage, *, variants: tuple[str, ...], most: int) -> list[dict[str, object]]:
+    """All variants, one after another; most: calls at the last step."""
+    return [asdict(step) for variant in variants for step in await climb(stage, variant, most)]

@@ -1,0 +1,162 @@
+"""What the measurements of `python -m benchmarks` come to: lines with goals, notes and curves."""
+
+from typing import Any
+
+from benchmarks.report import Line, curves, middle, p95
+
+SILENCES = (
+    ("job", "a job", 2.0),
+    ("worker", "a worker, another one alive", 7.0),
+    ("machine", "all processes of a worker, another one alive", 7.0),
+)
+"""What is killed, in words, and the goal in seconds; for a worker the heartbeat's limit of 5 s and 2 more."""
+
+METHOD = [
+    "bare worker: benchmarks/bare_worker.py, livekit-agents with its defaults, the same offline voice, ears "
+    "and rules, turns by voice detection, two idle processes; ours and it are measured in turn, in one run.",
+    "memory: anonymous pages by the kernel's share (Pss_Anon) plus each mapped file once per worker, over "
+    "all processes of a worker; Redis and LiveKit are outside of both. CPU: user and system time of those.",
+    "the library's defaults that ours leaves out: the weights for finding ends of turns, which nothing uses "
+    "here, gain control, and audio from before the connection. `bare, trimmed` leaves them out by hand.",
+    "calls held: calls are added until one is not served, receivers make up more than 1 % of the sound, or "
+    "callers hear less than 90 % of the speech they hear when there are few; server and callers included.",
+    "silence: from SIGKILL in mid-sentence until the caller hears the next agent. The bare worker never "
+    "comes back.",
+]
+
+
+def latency_lines(results: dict[str, Any]) -> list[Line]:
+    """Medians of the ways to a first sound."""
+    found: dict[str, list[float]] = {}
+    for one in results.get("latency", []):
+        if one["heard_ms"] is not None:
+            found.setdefault(one["way"], []).append(one["heard_ms"])
+    if not found:
+        return []
+    base = middle(found["bare"])
+    goals = (
+        ("ours", "join → first audio, dispatched alike", "≤ 1.0 x", 1.0),
+        ("lean", "join → first audio, dispatched alike, lean", "≤ 0.92 x", 0.92),
+        ("ours, session start", "join → first audio, session start", "≤ 0.65 x", 0.65),
+        ("lean, session start", "join → first audio, session start, lean", "≤ 0.6 x", 0.6),
+        ("ours, session start, no microphone", "join → first audio, session start, no microphone", "-", 1.0),
+    )
+    return [
+        Line(what, "ms", base, middle(found[way]), goal, limit, f"{len(found[way])} calls each")
+        for way, what, goal, limit in goals
+        if way in found
+    ]
+
+
+def load_lines(results: dict[str, Any]) -> list[Line]:
+    """Memory and CPU."""
+    rounds = results.get("load", [])
+
+    def of(variant: str, field: str) -> float:
+        return middle([one[field] for one in rounds if one["variant"] == variant])
+
+    if not rounds:
+        return []
+    count = sum(one["variant"] == "ours" for one in rounds)
+    runs = f"{count} rounds of {rounds[0]['calls']} calls"
+    goals = (
+        ("idle worker", "MB", "idle_mb", (0.6, 0.55)),
+        ("memory of one more call", "MB", "per_call_mb", (0.75, 0.65)),
+        ("CPU per call-minute", "s", "cpu_per_call_minute", (0.85, 0.75)),
+    )
+    lines = []
+    for what, unit, field, limits in goals:
+        for variant, limit in zip(("ours", "lean"), limits, strict=True):
+            name = what if variant == "ours" else f"{what}, lean"
+            lines.append(Line(name, unit, of("bare", field), of(variant, field), f"≤ {limit} x", limit, runs))
+    return lines
+
+
+def silence_lines(results: dict[str, Any]) -> list[Line]:
+    """Silence after kills; the baseline stays silent for ever, so it has none."""
+    lines = []
+    for of, what, limit in SILENCES:
+        found = [one["silence_seconds"] for one in results.get("silence", []) if one.get("of", "job") == of]
+        heard = [value for value in found if value is not None]
+        if heard:
+            runs = f"{len(heard)} of {len(found)} kills"
+            lines += [
+                Line(f"silence after SIGKILL of {what}, p50", "s", None, middle(heard), "-", limit, runs),
+                Line(
+                    f"silence after SIGKILL of {what}, p95",
+                    "s",
+                    None,
+                    p95(heard),
+                    f"≤ {limit:g} s",
+                    limit,
+                    runs,
+                ),
+            ]
+    return lines
+
+
+def beside(results: dict[str, Any]) -> list[str]:
+    """Notes on what else was measured in the same rounds."""
+    rounds = [one for one in results.get("load", []) if one["variant"] == "bare-trimmed"]
+    if not rounds:
+        return []
+    mean = {
+        field: middle([one[field] for one in rounds])
+        for field in ("idle_mb", "per_call_mb", "cpu_per_call_minute")
+    }
+    foreign = middle([one["foreign_cores"] for one in results["load"]])
+    parts = []
+    for variant in ("bare", "ours"):
+        one = next(one for one in rounds_of(results, variant))
+        roles = ", ".join(
+            f"{role} {figures['pss_mb']:.0f} / {figures['uss_mb']:.0f}"
+            for role, figures in one.get("by_process", {}).items()
+        )
+        parts.append(f"{variant}: {roles}")
+    return [
+        "PSS / USS under load by process, MB: " + "; ".join(parts) + ".",
+        f"bare, trimmed by hand: idle {mean['idle_mb']:.0f} MB, {mean['per_call_mb']:.1f} MB per call, "
+        f"{mean['cpu_per_call_minute']:.2f} s CPU per call-minute.",
+        f"CPU taken by servers, callers and other programs during the load rounds: {foreign:.2f} cores.",
+    ]
+
+
+def rounds_of(results: dict[str, Any], variant: str) -> list[dict[str, Any]]:
+    """The load rounds of one variant."""
+    return [one for one in results.get("load", []) if one["variant"] == variant]
+
+
+def capacity_lines(results: dict[str, Any]) -> list[Line]:
+    """The last step that held, of each variant."""
+    steps = results.get("capacity", [])
+    held = dict.fromkeys(("bare", "ours", "lean"), 0)
+    for step in steps:
+        if step["holds"]:
+            held[step["variant"]] = max(held[step["variant"]], step["calls"])
+    if not steps:
+        return []
+    runs = "one climb each"
+    return [
+        Line(what, "calls", held["bare"], held[variant], f"≥ {limit} x", limit, runs, more_is_better=True)
+        for variant, what, limit in (
+            ("ours", "calls held with no late audio", 1.25),
+            ("lean", "calls held with no late audio, lean", 1.5),
+        )
+    ]
+
+
+def plots(results: dict[str, Any]) -> dict[str, str]:
+    """Growth with the number of live calls, as SVG by file name."""
+    steps = results.get("capacity", [])
+    drawn = {}
+    for field, title in (
+        ("total_mb", "memory of the worker, MB"),
+        ("cores", "CPU of the worker, cores"),
+        ("late_share", "share of sound that receivers made up"),
+    ):
+        lines: dict[str, list[tuple[float, float]]] = {}
+        for step in steps:
+            lines.setdefault(step["variant"], []).append((step["calls"], step[field]))
+        if lines:
+            drawn[f"calls-{field}.svg"] = curves(title, "live calls", lines)
+    return drawn

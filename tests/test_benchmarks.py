@@ -1,0 +1,47 @@
+"""How measurements become a table and drawings."""
+
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks import figures
+from benchmarks.report import Line, curves, plot, table
+
+STEPS = [
+    {"variant": "bare", "calls": 8, "holds": True, "total_mb": 800.0, "cores": 0.7, "late_share": 0.0},
+    {"variant": "bare", "calls": 12, "holds": False, "total_mb": 930.0, "cores": 1.2, "late_share": 0.2},
+    {"variant": "ours", "calls": 12, "holds": True, "total_mb": 700.0, "cores": 0.9, "late_share": 0.0},
+]
+
+
+@pytest.mark.parametrize(
+    ("ours", "limit", "more", "reached"),
+    [
+        (75.0, 0.75, False, True),
+        (76.0, 0.75, False, False),
+        (125.0, 1.25, True, True),
+        (124.0, 1.25, True, False),
+    ],
+)
+def test_a_goal_is_a_bound_of_the_ratio(ours: float, limit: float, more: bool, reached: bool) -> None:
+    """A figure reaches its goal at the bound and not beyond it, on the side that is better."""
+    line = Line("what", "MB", 100.0, ours, "", limit, "1 round", more_is_better=more)
+    assert line.reached is reached
+    assert ("**missed**" in table([line], [])) is not reached
+
+
+def test_the_last_step_that_held_is_what_a_machine_holds() -> None:
+    """A step that did not hold does not count, and each variant stands beside the bare worker."""
+    ours, lean = figures.capacity_lines({"capacity": STEPS})
+    assert (ours.baseline, ours.ours, ours.reached) == (8, 12, True)
+    assert (lean.ours, lean.reached) == (0, False)
+
+
+def test_drawings_are_svg() -> None:
+    """Bars and curves parse as XML whatever the names, and a curve has a point for each step."""
+    bars = plot([Line("a < b", "s", 1.0, 2.0, "≤ 1 x", 1.0, "")])
+    drawn = [bars, curves("t & u", "calls", {"<x>": [(1.0, 2.0), (2.0, 3.0)]}), curves("", "", {})]
+    roots = [ElementTree.fromstring(text) for text in (*drawn, *figures.plots({"capacity": STEPS}).values())]
+    assert all(root.tag.endswith("svg") for root in roots)
+    lines = [line for line in roots[3] if line.tag.endswith("polyline")]
+    assert [len(line.attrib["points"].split()) for line in lines] == [2, 1]
