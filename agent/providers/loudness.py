@@ -2,7 +2,8 @@
 Loudness: gain on the audio, because no provider has it on the wire.
 
 Sample by sample and without memory, so it adds no latency. Below 0.7 of full scale the gain is exact;
-above, the curve bends smoothly and never reaches full scale, so nothing clips.
+above, the curve bends smoothly and stays 1.4 dB below full scale: the codec on the way to a listener
+overshoots what it is given, and would clip there.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from agent.providers.relay import RelayStream, RelayTTS
 
 _FULL_SCALE = 32767.0
 _KNEE = 0.7 * _FULL_SCALE
+_CEILING = 0.85 * _FULL_SCALE
 
 
 def amplified(frame: rtc.AudioFrame, loudness: float) -> rtc.AudioFrame:
@@ -31,7 +33,7 @@ def amplified(frame: rtc.AudioFrame, loudness: float) -> rtc.AudioFrame:
     samples = np.frombuffer(frame.data, dtype=np.int16).astype(np.float32) * loudness
     over = np.abs(samples) - _KNEE
     if loudness > 1.0 and over.max(initial=0.0) > 0.0:
-        room = _FULL_SCALE - _KNEE
+        room = _CEILING - _KNEE
         above = np.maximum(over, 0.0)
         bent = _KNEE + room * above / (above + room)
         samples = np.where(over > 0.0, np.copysign(bent, samples), samples)

@@ -6,6 +6,7 @@ import pytest
 
 from agent.services.livekit_server import LiveKitServer
 from tests.e2e.harness import RunningWorker
+from tests.e2e.shipped import Stage, stage
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +20,10 @@ def worker(
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="session")
+def shipped(livekit_server: LiveKitServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """One worker for all talks with the shipped bundles, their providers on doubles."""
+    with stage(livekit_server, tmp_path_factory.mktemp("shipped")) as made:
+        yield made

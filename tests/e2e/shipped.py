@@ -14,6 +14,7 @@ import yaml
 from agent.demo.caller import Caller
 from agent.services.livekit_server import LiveKitServer
 from agent.starting import Started, Wanted, start_session
+from config_store.compiled import CompiledBundles
 from tests.doubles.backstage import Backstage
 from tests.doubles.elevenlabs_server import ElevenLabsDouble
 from tests.doubles.openai_server import OpenAIDouble
@@ -22,7 +23,8 @@ from tests.doubles.server import Call
 from tests.e2e.harness import RunningWorker
 
 SHIPPED = Path(__file__).parents[2] / "bundles"
-HERE = Path(__file__).parent / "bundles"
+WIRED = ("interview", "support", "hindi", "realtime", "text_only")
+"""Bundles on real providers; `demo` is offline as it is, `base` and `offline` are partial."""
 KEYS = {
     "OPENAI_API_KEY": "openai-key",
     "ELEVEN_API_KEY": "eleven-key",
@@ -30,6 +32,9 @@ KEYS = {
     "BOLT_KEY": "bolt-key",
     "CORE_KEY": "core-key",
 }
+MODULES = "agent.demo.tools,tests.e2e.tools,tests.agent.test_roster"
+SERVED_SECONDS = 20.0
+"""Longest time until an edit of the folder is served."""
 SECONDS_PER_CHARACTER = 0.02
 """The doubles' voices speak fast, so that the calls are short."""
 
@@ -56,6 +61,17 @@ class Stage:
             for kind, model in (_read(above).get("models") or {}).items():
                 kinds[kind] = {**kinds.get(kind, {}), **model}
         self.add(name, {"include": [source], "models": kinds})
+
+    def serve(self, bundles: Mapping[str, Mapping[str, Any]], *, line: str | None = None) -> None:
+        """Add bundles while the worker runs, and wait until it serves them."""
+        for name, bundle in bundles.items():
+            self.add(name, bundle, line)
+        compiled = CompiledBundles(self.worker.settings.compiled)
+        until = time.monotonic() + SERVED_SECONDS
+        while not all(compiled.get(name) for name in bundles):
+            if time.monotonic() > until:
+                raise AssertionError(f"not served: {[n for n in bundles if not compiled.get(n)]}")
+            time.sleep(0.02)
 
     def _lines(self, line: str) -> dict[str, str]:
         return {
@@ -119,7 +135,7 @@ def _wired(bundle: dict[str, Any], lines: Mapping[str, str]) -> dict[str, Any]:
 
 @contextmanager
 def stage(server: LiveKitServer, data: Path) -> Iterator[Stage]:
-    """A stage with all shipped bundles in its folder; more may be added before `worker.start()`."""
+    """A worker that serves every shipped bundle, also wired to doubles and with `offline` included."""
     folder = Path(shutil.copytree(SHIPPED, data / "bundles"))
     keys = tuple(KEYS.values())
     openai = OpenAIDouble(
@@ -130,12 +146,20 @@ def stage(server: LiveKitServer, data: Path) -> Iterator[Stage]:
         reply=speaker, transcript="", keys=keys, seconds_per_character=SECONDS_PER_CHARACTER
     )
     worker = RunningWorker(
-        server, data / "worker", bundles=folder, environment={**KEYS, "AGENT_MAX_SESSIONS": "12"}
+        server,
+        data / "worker",
+        bundles=folder,
+        environment={**KEYS, "AGENT_MODULES": MODULES, "AGENT_MAX_SESSIONS": "12"},
     )
     with ExitStack() as stack:
         stack.enter_context(Backstage(openai, elevenlabs, realtime))
         stack.callback(worker.stop)
-        yield Stage(worker, openai, elevenlabs, realtime, folder)
+        made = Stage(worker, openai, elevenlabs, realtime, folder)
+        for name in WIRED:
+            made.wire(f"{name}_wired", name)
+            (folder / f"{name}_keyless.yaml").write_text(f"include: [{name}, offline]\n", "utf-8")
+        worker.start()
+        yield made
 
 
 def words_of(message: Mapping[str, Any]) -> str:

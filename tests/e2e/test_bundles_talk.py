@@ -1,30 +1,18 @@
 """Every bundle that ships is talked with, by callers in rooms, while doubles note what its providers get."""
 
-from collections.abc import Iterator
-
 import pytest
 
-from agent.services.livekit_server import LiveKitServer
 from tests.e2e.harness import said
-from tests.e2e.shipped import SHIPPED, Stage, all_of, stage, turn, words_of
+from tests.e2e.shipped import SHIPPED, WIRED, Stage, all_of, turn, words_of
 
 pytestmark = pytest.mark.e2e
 
-WIRED = ("interview", "support", "hindi", "realtime", "text_only")
-"""Bundles on real providers; `demo` is offline as it is, `base` and `offline` are partial."""
 
-
-@pytest.fixture(scope="module")
-def shipped(livekit_server: LiveKitServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """All shipped bundles on one worker, wired to doubles, and each with `offline` included."""
-    with stage(livekit_server, tmp_path_factory.mktemp("shipped")) as made:
-        for name in WIRED:
-            made.wire(f"{name}_wired", name)
-            (made.folder / f"{name}_keyless.yaml").write_text(f"include: [{name}, offline]\n", "utf-8")
-        quick = {"idle_prompts": [{"after_seconds": 2}], "idle_timeout_seconds": 5}
-        made.add("hindi_quick", {"include": ["hindi_wired"], **quick})
-        made.worker.start()
-        yield made
+@pytest.fixture(scope="module", autouse=True)
+def quick(shipped: Stage) -> None:
+    """The bundle in Hindi with short times."""
+    times = {"idle_prompts": [{"after_seconds": 2}], "idle_timeout_seconds": 5}
+    shipped.serve({"hindi_quick": {"include": ["hindi_wired"], **times}})
 
 
 def test_every_bundle_has_its_talk_here() -> None:
@@ -62,6 +50,9 @@ async def interview(shipped: Stage) -> None:
     assert first.body["temperature"] == 0.6
     assert "an experienced engineer" in words_of(second.body["messages"][0])
     assert "Introduce yourself in one sentence" in str(second.body["messages"][-1])
+    warmed = {call.peer for call in shipped.openai.of("/models", line)}
+    heard = shipped.openai.of("/audio/transcriptions", line)[0]
+    assert {heard.peer, first.peer} <= warmed, "the first turn went over connections that were there"
 
 
 async def support(shipped: Stage) -> None:
