@@ -67,6 +67,7 @@ async def test_a_job_that_died_before_anybody_came_is_replaced_without_a_word(wo
     metadata = json.dumps({"session_id": "early-1", "bundle": "talk", "user_id": "u1"})
     async with Caller(worker.server.url, worker.token("early-1", "u1", metadata=metadata)) as caller:
         await caller.wait_words("Welcome to the shop", within=10)
+        await caller.heard_all(after=caller.joined_at)
         state = await worker.state("early-1")
         async with worker.redis() as client:
             await client.xadd("session:early-1:commands", {"command": "end"})
