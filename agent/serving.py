@@ -14,7 +14,6 @@ from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_af
 from agent import library, logs, room, stores
 from agent.bundles import Bundles, NoBundleError
 from agent.health import PortTakenError
-from agent.services.valkey import EmbeddedValkey, ValkeyError
 from agent.settings import Settings, SettingsError
 from agent.transcripts import migrations
 from agent.transcripts.database import DatabaseTroubleError, open_engine
@@ -83,6 +82,8 @@ async def _redis(settings: Settings) -> AsyncIterator[Settings]:
                 await client.aclose()
         yield settings
         return
+    from agent.services.valkey import EmbeddedValkey, ValkeyError  # 2.5 MB that only this needs
+
     valkey = EmbeddedValkey(settings.data)
     try:
         await asyncio.to_thread(valkey.start)
