@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import yaml
 
-from config_store.env import reference_offsets, substitute
+from config_store.env import Substituted, reference_offsets, substitute
 from config_store.errors import Problem
 from config_store.scalars import ScalarError, resolve
 from config_store.span import Node, Scalar, Span
@@ -40,7 +40,7 @@ class _Stop(Exception):
 
 
 class _Reader:
-    def __init__(self, source: SourceText, environ: Mapping[str, str]) -> None:
+    def __init__(self, source: SourceText, environ: Mapping[str, str] | None) -> None:
         self.source = source
         self.environ = environ
         self.problems: list[Problem] = []
@@ -123,7 +123,7 @@ class _Reader:
         top.key, top.key_span = name, span
         if name == "<<" and event.implicit[0]:
             self.refuse("merge keys are not part of bundles; include a bundle instead", span)
-        elif "${" in name:
+        elif "${" in name and self.environ is not None:
             self.refuse("variables of the environment are for values, not for keys", span)
         entries = top.node.value
         first = entries.get(name) if isinstance(entries, dict) else None
@@ -132,7 +132,8 @@ class _Reader:
             self.refuse(f"key '{name}' is given twice; first at {at}", span)
 
     def scalar_node(self, event: yaml.ScalarEvent, span: Span) -> Node:
-        done = substitute(event.value, self.environ)
+        is_literal = self.environ is None
+        done = Substituted(event.value) if is_literal else substitute(event.value, self.environ or {})
         for wrong in done.problems:
             self.refuse(wrong.message, self.reference_span(event, span, wrong.number))
         value: Scalar = done.text
@@ -191,10 +192,12 @@ def bounds(event: yaml.Event) -> tuple[int, int]:
 
 
 def read_yaml(
-    source: SourceText, environ: Mapping[str, str]
+    source: SourceText, environ: Mapping[str, str] | None
 ) -> tuple[Node | None, tuple[Problem, ...], bool]:
     """
     The tree of a file, everything that is wrong with its form, and whether it was read to its end.
+
+    `environ` has the values of `${NAME}`; None: there are none, and a `$` is a `$`.
 
     The tree is None when there is none at all. With problems it holds what could be read; it is then good for
     finding more problems, and for nothing else.

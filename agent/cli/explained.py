@@ -12,6 +12,7 @@ from config_store.fields import default_at
 from config_store.history import Said
 from config_store.scalars import ScalarError
 from config_store.scalars import resolve as read_scalar
+from config_store.settings_yaml import read_settings
 from config_store.stored import Stored
 
 _WIDEST = 60
@@ -131,7 +132,9 @@ def nested(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
 def _value(path: str, text: str) -> Any:
     try:
         if text[:1] in ("[", "{"):
-            return yaml.safe_load(text)
+            return read_settings(text, path)
         return read_scalar(text) if text else ""
-    except (ScalarError, yaml.YAMLError):
-        raise ValueError(f"'{path}': the value cannot be read") from None
+    except ScalarError as exc:
+        raise ValueError(f"'{path}': the value {exc}") from None
+    except ValueError as exc:
+        raise ValueError(f"'{path}': the value cannot be read: {exc}") from None

@@ -9,12 +9,13 @@ from redis.exceptions import RedisError
 from agent.cli.explained import Explained
 from agent.cli.output import FAILED, fail
 from agent.cli.preset import open_presets
+from agent.cli.records import opened
 from agent.providers import registry
 from agent.running import find_session
 from agent.services.valkey import ValkeyError, connect_only
 from agent.settings import Settings, environment
 from agent.stores import open_redis
-from agent.transcripts.database import DatabaseTroubleError, open_engine
+from agent.transcripts.database import DatabaseTroubleError
 from agent.transcripts.history import OPERATOR, load
 from config_store.direct import FolderBundles
 from config_store.dispatch import NOT_GIVEN, Dispatch
@@ -42,7 +43,7 @@ async def would_start(
     presets = None
     if dispatch.preset is not NOT_GIVEN or dispatch.user_id is not None or from_redis:
         presets = open_presets(settings)
-    client = open_redis(_redis_url(settings), settings.store_budget_seconds) if from_redis else None
+    client = open_redis(_named_redis(settings), settings.store_budget_seconds) if from_redis else None
     try:
         resolved = await resolve_session(
             dispatch,
@@ -64,13 +65,18 @@ async def would_start(
     return Explained(resolved.stored(), said)
 
 
-def _redis_url(settings: Settings) -> str:
-    if settings.redis_url is not None:
-        return settings.redis_url.get_secret_value()
+def _named_redis(settings: Settings) -> str:
     try:
-        return connect_only(settings.data)
+        return _redis_url(settings)
     except ValkeyError as exc:
         fail(str(exc), "no_redis", exit=FAILED)
+
+
+def _redis_url(settings: Settings) -> str:
+    """REDIS_URL, else the embedded Redis of a running worker. Raises ValkeyError: there is none."""
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    return connect_only(settings.data)
 
 
 async def that_ran(session_id: str, settings: Settings) -> Explained | dict[str, Any]:
@@ -84,7 +90,7 @@ async def that_ran(session_id: str, settings: Settings) -> Explained | dict[str,
     if stored:
         return Explained(Stored.from_json(stored))
     try:
-        engine = open_engine(settings.database())
+        engine = opened(settings)
         record = load(engine, session_id, OPERATOR)
     except DatabaseTroubleError as exc:
         fail(str(exc), "database", exit=FAILED)
@@ -96,7 +102,10 @@ async def that_ran(session_id: str, settings: Settings) -> Explained | dict[str,
 
 
 async def _stored(session_id: str, settings: Settings) -> str | None:
-    client = open_redis(_redis_url(settings), settings.store_budget_seconds)
+    try:
+        client = open_redis(_redis_url(settings), settings.store_budget_seconds)
+    except ValkeyError:
+        return None  # no worker runs here; the record may still be there
     try:
         state = await find_session(client, session_id)
     except (RedisError, OSError):

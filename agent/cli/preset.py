@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-import yaml
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.cli.explained import nested
 from agent.cli.output import FAILED, fail, print_json, want_json
+from agent.cli.records import opened
 from agent.settings import Settings, load
-from agent.transcripts.database import DatabaseTroubleError, open_engine, trouble
+from agent.transcripts.database import DatabaseTroubleError, trouble
 from config_store.presets import Preset, PresetNameTakenError, PresetNotFoundError, PresetStore, SqlPresets
+from config_store.settings_yaml import read_settings, write_settings
 
 app = typer.Typer(help="Presets that users saved.", no_args_is_help=True)
 
@@ -32,7 +33,7 @@ def open_presets(settings: Settings) -> SqlPresets:
 
 def _store(settings: Settings) -> PresetStore:
     try:
-        return PresetStore(open_engine(settings.database()))
+        return PresetStore(opened(settings))
     except DatabaseTroubleError as exc:
         fail(str(exc), "database", exit=FAILED)
 
@@ -95,7 +96,7 @@ def show(
         "is_default": found.is_default,
         "settings": dict(found.settings),
     }
-    typer.echo(yaml.safe_dump(content, allow_unicode=True, sort_keys=False), nl=False)
+    typer.echo(write_settings(content), nl=False)
 
 
 @app.command("save")
@@ -119,7 +120,7 @@ def save(
     content = _content(file)
     try:
         settings = {**content.get("settings", {}), **nested(_pair(text) for text in set_ or [])}
-    except (ValueError, TypeError) as exc:
+    except ValueError as exc:
         fail(str(exc), "usage")
     final_name, final_bundle = name or content.get("name"), bundle or content.get("bundle")
     if not isinstance(final_name, str) or not isinstance(final_bundle, str):
@@ -147,8 +148,8 @@ def _content(file: Path | None) -> dict[str, Any]:
         return {}
     try:
         text = sys.stdin.read() if str(file) == "-" else file.read_text("utf-8")
-        content = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as exc:
+        content = read_settings(text, str(file))
+    except (OSError, ValueError) as exc:
         fail(f"{file} cannot be read: {' '.join(str(exc).split())}", "usage")
     if not isinstance(content, dict) or not isinstance(content.get("settings", {}), dict):
         fail(f"{file} must be a map with name, bundle and settings", "usage")
@@ -167,6 +168,7 @@ def default_preset(
     user: User,
     preset: Annotated[str | None, typer.Argument(help="Id or name; left out: no default.")] = None,
     organization: Organization = None,
+    json: Json = False,
 ) -> None:
     """
     Make a preset the user's default, or leave the user without one.
@@ -175,17 +177,24 @@ def default_preset(
     """
     store = _store(load())
 
-    def work() -> None:
+    def work() -> str | None:
         chosen = _found(store, user, organization, preset).id if preset is not None else None
         store.set_default(user, chosen, organization)
+        return chosen
 
-    _done(work)
-    typer.echo(f"default: {preset}" if preset is not None else "no default")
+    chosen = _done(work)
+    if json:
+        print_json({"default": chosen})
+    else:
+        typer.echo(f"default: {preset}" if preset is not None else "no default")
 
 
 @app.command("delete")
 def delete_preset(
-    preset: Annotated[str, typer.Argument(help="Id or name.")], user: User, organization: Organization = None
+    preset: Annotated[str, typer.Argument(help="Id or name.")],
+    user: User,
+    organization: Organization = None,
+    json: Json = False,
 ) -> None:
     """
     Delete a preset.
@@ -193,5 +202,9 @@ def delete_preset(
     Example: agent preset delete p-1 --user u1
     """
     store = _store(load())
-    _done(lambda: store.delete(user, _found(store, user, organization, preset).id, organization))
-    typer.echo(f"deleted {preset}")
+    found = _done(lambda: _found(store, user, organization, preset))
+    _done(lambda: store.delete(user, found.id, organization))
+    if json:
+        print_json({"deleted": found.id})
+    else:
+        typer.echo(f"deleted {preset}")

@@ -17,6 +17,19 @@ from config_store.redis_client import open_sync
 from config_store.redis_url import RedisUrlError
 
 
+def opened(settings: Settings) -> Engine:
+    """
+    The database; the embedded one is brought to the schema that this version needs on the way.
+
+    Raises:
+        DatabaseTroubleError: It does not answer, or cannot be upgraded.
+    """
+    engine = open_engine(settings.database())
+    if settings.database_is_embedded:
+        upgrade_engine(engine)
+    return engine
+
+
 @contextmanager
 def records(settings: Settings) -> Iterator[Engine]:
     """
@@ -25,11 +38,9 @@ def records(settings: Settings) -> Iterator[Engine]:
     Trouble with it, here or inside the block, ends the command with one line; so does a wrong question.
     """
     try:
-        engine = open_engine(settings.database())
+        engine = opened(settings)
         try:
-            if settings.database_is_embedded:
-                upgrade_engine(engine)
-            elif problem := check_engine(engine).problem:
+            if not settings.database_is_embedded and (problem := check_engine(engine).problem):
                 fail(problem, code="database_schema", exit=FAILED)
             yield engine
         finally:

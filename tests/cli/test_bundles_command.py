@@ -2,17 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
 import redis.asyncio
-from typer.testing import CliRunner
 
-from agent.cli import bundles as bundles_command
-from agent.cli import preset as preset_command
 from agent.settings import SettingsError, load
 from agent.transcripts.database import open_engine
 from agent.transcripts.finalize import finalize
@@ -26,45 +21,9 @@ from config_store.overrides import override_key
 from config_store.resolve import Call, Resolved, resolve_session
 from config_store.state import SessionState, state_key
 from config_store.verdict import Verdict
+from tests.cli.conftest import CALL, Run
 
 ROOT = Path(__file__).parents[2]
-CALL = """
-name: ${TITLE}
-models:
-  {stt: {provider: offline, options: {phrases: [hello]}}, llm: {provider: offline}, tts: {provider: offline}}
-agents:
-  desk: {instructions: "You talk to {{who}}.", greeting: "Hello {{who}}."}
-idle_timeout_seconds: 30
-variables: {who: {default: "${WHO}"}}
-"""
-
-Run = Callable[..., Any]
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with one good bundle, whose environment is known."""
-    (tmp_path / "bundles").mkdir()
-    (tmp_path / "bundles" / "call.yaml").write_text(CALL)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("AGENT_DATA", str(tmp_path / "data"))
-    monkeypatch.setenv("TITLE", "hush-title")
-    monkeypatch.setenv("WHO", "hush-who")
-    return tmp_path
-
-
-@pytest.fixture
-def run(folder: Path) -> Run:
-    """`agent bundles …` or `agent preset …`; returns the result with stdout and stderr apart."""
-
-    def run_one(*arguments: str, status: int = 0, stdin: str | None = None) -> Any:
-        group, *rest = arguments
-        app = {"bundles": bundles_command.app, "preset": preset_command.app}[group]
-        result = CliRunner().invoke(app, rest, input=stdin)
-        assert result.exit_code == status, result.output
-        return result
-
-    return run_one
 
 
 def test_check_says_what_is_right_and_wrong(run: Run, folder: Path) -> None:
@@ -353,6 +312,7 @@ def test_presets_from_save_to_delete(run: Run) -> None:
     assert run("preset", "list", "--user", "u2").stdout == ""
 
 
-def test_presets_without_a_database(run: Run) -> None:
-    """A database without tables is one line that says what to run, and status 1."""
+def test_presets_without_a_database(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database of one's own without tables is one line that says what to run, and status 1."""
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'own.db'}")
     assert "run `agent db upgrade`" in run("preset", "list", "--user", "u", status=1).stderr

@@ -1,0 +1,81 @@
+"""Presets and `--set`: what is given on the command line, kept, and shown again."""
+
+import json
+
+import pytest
+
+from tests.cli.conftest import Run
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "says"),
+    [
+        (("preset", "list", "--user", "u"), 0, ""),
+        (("preset", "save", "--user", "u", "--name", "n", "--bundle", "call"), 0, "saved "),
+        (("preset", "show", "n", "--user", "u"), 2, "the user has no preset 'n'"),
+        (("preset", "default", "--user", "u"), 0, "no default"),
+        (("bundles", "explain", "call", "--user", "u"), 0, "bundle call"),
+        (("bundles", "explain", "call", "--preset", "p"), 2, "the preset that was asked for does not exist"),
+        (("bundles", "explain", "--session", "s"), 2, "there is no session 's'"),
+    ],
+    ids=lambda value: " ".join(value[:2]) if isinstance(value, tuple) else None,
+)
+def test_the_first_command_on_new_data(run: Run, command: tuple[str, ...], status: int, says: str) -> None:
+    """The embedded database is made by whichever command needs it first."""
+    assert says in run(*command, status=status).output
+
+
+def test_presets_answer_programs(run: Run) -> None:
+    """`default` and `delete` say the preset's id as JSON."""
+    user = ("--user", "u1")
+    saved = json.loads(run("preset", "save", *user, "--name", "n", "--bundle", "call", "--json").stdout)
+
+    chosen = run("preset", "default", "n", *user, "--json").stdout
+    none = run("preset", "default", *user, "--json").stdout
+    deleted = run("preset", "delete", "n", *user, "--json").stdout
+    missing = run("preset", "delete", "n", *user, "--json", status=2).stderr
+
+    assert [json.loads(text) for text in (chosen, none, deleted)] == [
+        {"default": saved["id"]}, {"default": None}, {"deleted": saved["id"]},
+    ]  # fmt: skip
+    assert json.loads(missing)["error"]["code"] == "unknown_preset"
+
+
+ODD = """
+name: odd
+bundle: call
+settings:
+  metadata: {answer: no, number: 012, day: 2026-01-31, price: "${5}", list: [on, 1e3, 0o14, "0o14"]}
+"""
+
+
+def test_settings_are_read_as_bundles_are(run: Run) -> None:
+    """`--set` and `--file` know YAML 1.2: `no` is text, 012 is twelve, a day is text; `show` writes that."""
+    user = ("--user", "u1")
+    run("preset", "save", *user, "--file", "-", stdin=ODD)
+    shown = run("preset", "show", "odd", *user).stdout
+    run("preset", "save", *user, "--file", "-", stdin=shown)
+    saved = json.loads(run("preset", "show", "odd", *user, "--json").stdout)["settings"]["metadata"]
+    day = "metadata={answer: no, number: 012, day: 2026-01-31, list: [on]}"
+    explained = json.loads(run("bundles", "explain", "call", "--set", day, "--json").stdout)
+    values = {entry["path"]: entry["value"] for entry in explained["values"]}
+
+    assert saved == {
+        "answer": "no", "number": 12, "day": "2026-01-31", "price": "${5}",
+        "list": ["on", 1000.0, 12, "0o14"],
+    }  # fmt: skip
+    assert values["metadata.answer"] == "no"
+    assert values["metadata.day"] == "2026-01-31"
+    assert values["metadata.list"] == ["on"]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [("a=[1", "cannot be read"), ("a={b: 1, b: 2}", "given twice"), ("a=.inf", "not a finite number")],
+)
+def test_settings_that_cannot_be_read(run: Run, given: str, says: str) -> None:
+    """A value that is no YAML of bundles is wrong use, in one line."""
+    refused = run("bundles", "explain", "call", "--set", given, status=2)
+
+    assert says in refused.stderr
+    assert refused.stderr.count("\n") == 1
