@@ -1,6 +1,5 @@
 """Secrets, prompts and words of a real call, searched for in everything that the runtime leaves behind."""
 
-import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -9,12 +8,16 @@ import redis
 
 from agent.services.livekit_server import LiveKitServer
 from agent.starting import Wanted, start_session
-from tests.e2e.harness import BUNDLES, RunningWorker, said
+from tests.e2e.harness import BUNDLES, RunningWorker, eventually, said
+from tests.e2e.spilling import SPILLED
 
 pytestmark = pytest.mark.e2e
 
 KEY = "sk-canary-8f0e7d6c5b4a"
 URL_PASSWORD = "canary-password-1f2e"
+TOKEN = "eyJhbGciOi"
+"""How every token of LiveKit begins: whoever has one may join the room."""
+CARD = "4111 1111 1111 1111"
 PROMPT = "marzipanprompt"
 WRITTEN = "nougatwords"
 SPOKEN = "tell me a long story"
@@ -23,6 +26,7 @@ ANSWER = "small shop at the end"
 BUNDLE = f"""
 include: [talk]
 name: Canary
+transcript: {{redact: [credit_card]}}
 models:
   llm:
     api_key_env: CANARY_API_KEY
@@ -31,10 +35,12 @@ models:
       rules:
         - {{when: "long story", say: "Once upon a time there was a {ANSWER} of a road."}}
         - {{when: "(?P<words>{WRITTEN})", call: leak, arguments: {{words: "{{words}}"}}}}
+        - {{when: "card is (?P<number>[0-9 ]+)", say: "Your card is {{number}}."}}
+        - {{when: "spill", call: spill, arguments: {{words: "{WRITTEN}"}}}}
 agents:
   front:
     instructions: "You keep {PROMPT} to yourself."
-    tools: [end_call, "agent.demo.tools:lookup_order", "tests.e2e.tools:leak"]
+    tools: [end_call, "tests.e2e.tools:leak", "tests.e2e.spilling:spill"]
 """
 
 
@@ -42,8 +48,9 @@ async def test_secrets_prompts_and_words_are_nowhere_they_should_not_be(
     livekit_server: LiveKitServer, tmp_path: Path
 ) -> None:
     """
-    After a call with a tool that fails with a key in its message, at DEBUG: no secret anywhere, no prompt in
-    logs, figures or the record, no word of the call in logs or figures.
+    After a call with tools that fail with a key in every message, also where nobody catches it, in the job
+    and in the parent, at DEBUG: no secret, no token and no card number anywhere, no prompt in logs, figures
+    or the record, no word of the call in logs or figures.
     """
     bundles = tmp_path / "bundles"
     bundles.mkdir()
@@ -56,6 +63,7 @@ async def test_secrets_prompts_and_words_are_nowhere_they_should_not_be(
         environment={
             "AGENT_NAME": "canary",
             "AGENT_LOG_LEVEL": "DEBUG",
+            "AGENT_MODULES": "tests.e2e.tools,tests.e2e.spilling",
             "CANARY_API_KEY": KEY,
             "ELEVEN_API_KEY": KEY,
             "DATABASE_PASSWORD": URL_PASSWORD,
@@ -69,8 +77,14 @@ async def test_secrets_prompts_and_words_are_nowhere_they_should_not_be(
             await caller.say(SPOKEN)
             await caller.wait_words(ANSWER, within=15)
             await caller.write(f"{WRITTEN} {KEY} {URL_PASSWORD}")
-            await asyncio.sleep(2)
-            journals = b"".join(path.read_bytes() for path in (worker.data / "journals").rglob("*.journal"))
+            await eventually(lambda: b"tool_result" in journals_of(worker), "the tool has failed")
+            await caller.write(f"my card is {CARD}")
+            await caller.wait_words(f"Your card is {CARD}", within=15)  # the agent has the real words
+            await caller.write("now spill it")
+            await eventually(lambda: b"spilled in the print" in worker.log.read_bytes(), "all is spilled")
+            await caller.write("and something else")
+            await caller.wait_words("You wrote something", within=15)
+            journals = journals_of(worker)
             live = everything_in(worker.valkey.url)
             figures = worker.probe("/metrics")[1].encode()
             async with worker.redis() as client:
@@ -89,15 +103,28 @@ async def test_secrets_prompts_and_words_are_nowhere_they_should_not_be(
     assert WRITTEN.encode() in journals
     assert WRITTEN.encode() in database
     assert b"DEBUG" in log
+    spilled = ("loop", "task", "thread", "collector", "warning", "print", "parent", "parent's thread")
+    untold = [place for place in spilled if f"{SPILLED} {place}: [secret]".encode() not in log]
+    assert untold == [], "each of them was printed, without its secret"
     places = {"log": log, "journal": journals, "database": database, "metrics": figures,
               "redis, live": live, "redis, after": left}  # fmt: skip
-    found = {(secret, place) for secret in (KEY, URL_PASSWORD) for place, text in places.items()
+    assert "my card is [credit_card]" in said(record, "user")
+    answers = [text for text in said(record, "assistant") if text.startswith("Your card is")]
+    assert answers, "which the next words may have cut"
+    assert answers[0] in ("Your card is [credit_card].", "Your card is […]")
+    secrets = (KEY, URL_PASSWORD, livekit_server.api_secret, TOKEN, CARD)
+    found = {(secret, place) for secret in secrets for place, text in places.items()
              if secret.encode() in text}  # fmt: skip
     found |= {(PROMPT, place) for place in ("log", "journal", "database", "metrics")
               if PROMPT.encode() in places[place]}  # fmt: skip
     found |= {(word, place) for word in (SPOKEN, WRITTEN, ANSWER) for place in ("log", "metrics")
               if word.encode() in places[place]}  # fmt: skip
     assert found == set(), f"log lines: {lines_with(log, found)}"
+
+
+def journals_of(worker: RunningWorker) -> bytes:
+    """All that is in the worker's journals."""
+    return b"".join(path.read_bytes() for path in (worker.data / "journals").rglob("*.journal"))
 
 
 def everything_in(url: str) -> bytes:
