@@ -1,5 +1,6 @@
 """`agent transcripts export`: records as files, one at a time from the database."""
 
+import dataclasses
 import sys
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
@@ -44,17 +45,20 @@ def export(
     ] = None,
 ) -> None:
     """
-    Export records: those with these ids, or all that the filters leave.
+    Export records: those with these ids, or all that the filters leave, silent sessions too.
 
     Example: agent transcripts export --from 2026-01-01 --format csv --output turns.csv
     """
     with records(load_settings()) as engine:
+        filters = chosen.filters
+        if filters.silent is None:  # what is kept of a person is all of it
+            filters = dataclasses.replace(filters, silent=True)
         if session_ids:
             ids: Iterable[str] = session_ids
             total = len(session_ids)
         else:
-            ids = (row["session_id"] for row in every_transcript(engine, chosen.owner, chosen.filters))
-            total = count_transcripts(engine, chosen.owner, chosen.filters)
+            ids = (row["session_id"] for row in every_transcript(engine, chosen.owner, filters))
+            total = count_transcripts(engine, chosen.owner, filters)
         found = _with_progress(_loaded(engine, ids, chosen.owner), total, output)
         try:
             if form is Form.vtt:

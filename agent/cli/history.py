@@ -43,14 +43,18 @@ def list_(
     """
     with records(load_settings()) as engine:
         page = history.list_transcripts(engine, chosen.owner, chosen.filters, limit=limit, after=after)
+        hidden = history.count_hidden(engine, chosen.owner, chosen.filters)
     if json:
         print_json(list(page.transcripts))
         if page.next is not None:
             typer.echo(f"next page: --after {page.next}", err=True)
-        return
-    _print_table(page.transcripts)
-    if page.next is not None:
-        typer.echo(f"more: --after {page.next}")
+    else:
+        _print_table(page.transcripts)
+        if page.next is not None:
+            typer.echo(f"more: --after {page.next}")
+    if hidden:
+        sessions = "1 session is" if hidden == 1 else f"{hidden} sessions are"
+        typer.echo(f"{sessions} hidden, because the user said nothing: --silent shows all", err=True)
 
 
 def show(

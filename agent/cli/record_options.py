@@ -61,7 +61,8 @@ def _chosen(
         bool | None,
         typer.Option(
             "--silent/--no-silent",
-            help="With sessions in which the user said nothing, or without; by default --user hides them.",
+            help="With sessions in which the user said nothing, or without; by default --user hides them, "
+            "and an export has them.",
         ),
     ] = None,
 ) -> Chosen:

@@ -3,7 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Engine, func, select, tuple_, update
@@ -20,6 +20,7 @@ __all__ = [
     "Filters",
     "Owner",
     "Page",
+    "count_hidden",
     "count_transcripts",
     "every_transcript",
     "list_transcripts",
@@ -49,6 +50,9 @@ def list_transcripts(
 ) -> Page:
     """
     Records, newest first by start. Pages stay right while records arrive: none is shown twice or left out.
+
+    The history of one user, of whichever organization, leaves out sessions in which the user said nothing,
+    unless the filters ask for them (`silent=True`); `count_hidden` tells how many those are.
 
     Args:
         owner: Whose.
@@ -98,6 +102,15 @@ def count_transcripts(engine: Engine, owner: Owner, filters: Filters | None = No
             return int(connection.scalar((filters or Filters()).apply(query, owner)) or 0)
     except SQLAlchemyError as exc:
         raise trouble(exc) from exc
+
+
+def count_hidden(engine: Engine, owner: Owner, filters: Filters | None = None) -> int:
+    """How many rows a list leaves out by default, for the user said nothing. Raises as `list_transcripts`."""
+    wanted = filters or Filters()
+    if wanted.silent is not None or owner.user_id is None:
+        return 0
+    everything = count_transcripts(engine, owner, replace(wanted, silent=True))
+    return max(0, everything - count_transcripts(engine, owner, wanted))
 
 
 def load(engine: Engine, session_id: str, owner: Owner) -> dict[str, Any] | None:

@@ -166,3 +166,23 @@ def test_erase(data: Path) -> None:
     assert (answer["sessions"], answer["records"], answer["items"]) == (["s-1"], 1, 2)
     assert run("show", "s-1").exit_code == 2
     assert "removed: 0 records" in run("erase", "--session", "s-1").stdout
+
+
+def test_a_silent_session_is_a_person_s_data_too(data: Path) -> None:
+    """A user's list hides it and says so, apart from the data; export and erasure of the user include it."""
+    talk(data / "journals", "s-said")
+    talk(data / "journals", "s-silent", said=())
+    run("finalize")
+    user = ("--user", "u1")
+
+    listed = run("list", *user, "--json")
+    assert [row["session_id"] for row in json.loads(listed.stdout)] == ["s-said"]
+    assert listed.stderr == "1 session is hidden, because the user said nothing: --silent shows all\n"
+    assert "--silent" in run("list", *user).stderr
+    assert [run("list", *user, option).stderr for option in ("--silent", "--no-silent")] == ["", ""]
+    assert run("list").stderr == ""
+
+    exported = json.loads(run("export", *user).stdout)
+    assert {transcript["session_id"] for transcript in exported} == {"s-said", "s-silent"}
+    assert len(json.loads(run("export", *user, "--no-silent").stdout)) == 1
+    assert set(json.loads(run("erase", *user, "--json").stdout)["sessions"]) == {"s-said", "s-silent"}

@@ -11,6 +11,7 @@ from agent.transcripts.history import (
     OPERATOR,
     Filters,
     Owner,
+    count_hidden,
     every_transcript,
     list_transcripts,
     load,
@@ -112,6 +113,12 @@ def test_silent_sessions_are_hidden_from_a_user(engine: Engine, journals: Path) 
     assert sorted(ids(engine)) == ["silent", "spoken"]
     assert ids(engine, Owner(None, "u1")) == ["spoken"]
     assert sorted(ids(engine, Owner(None, "u1"), Filters(silent=True))) == ["silent", "spoken"]
+    counted = [
+        count_hidden(engine, owner, filters)
+        for owner in (OPERATOR, Owner(None, "u1"), Owner(EVERYONE, "u1"), Owner("acme", "u1"))
+        for filters in (None, Filters(silent=True))
+    ]
+    assert counted == [0, 0, 1, 0, 1, 0, 0, 0]
 
 
 def test_title_of_one_s_own(engine: Engine, journals: Path) -> None:
