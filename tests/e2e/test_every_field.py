@@ -3,6 +3,7 @@
 import asyncio
 import json
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -116,6 +117,9 @@ async def _killed(shipped: Stage, name: str, **expected: str) -> None:
         await kill_job(shipped.worker, name)
         if "recovery" in expected:
             await caller.wait_words(expected["recovery"])
+            await caller.heard_all(after=time.monotonic() - 0.5)
+            await caller.write("Are you there?")
+            await caller.wait_words("You said Are you there?", within=15)
             await shipped.end(name)
         await caller.wait_left(within=15)
 
