@@ -60,7 +60,7 @@ async def test_a_killed_job_comes_back_and_knows_what_was_said(worker: RunningWo
 
 @together.situation
 async def test_a_job_that_died_before_anybody_came_is_replaced_without_a_word(worker: RunningWorker) -> None:
-    """A process that died right after the claim: the next one stores the config, greets, and excuses nothing."""
+    """After a death right after the claim the next process stores the config, greets, and excuses nothing."""
     async with worker.redis() as client:
         dead = SessionState(client, "session:early-1:state")
         await dead.claim(session_id="early-1", worker="gone", job="AJ_gone", pid=1)
