@@ -6,6 +6,7 @@ import logging
 from livekit.agents import JobContext
 
 from agent import room
+from agent.arrival import Arrival
 from agent.attempt import Attempt
 from agent.clock import Clock, Due
 from agent.commands import Commands
@@ -100,6 +101,7 @@ class Session:
         self._greeting: asyncio.Task[None] | None = None
         self._ghost: asyncio.Task[None] | None = None
         self._twins: Twins | None = None
+        self._arrival: Arrival | None = None
 
     async def begin(self) -> None:
         """Be in the room, ready to talk, and let the clock run."""
@@ -109,6 +111,7 @@ class Session:
         assert first is not None  # made explicit when the config was resolved
         await self._conversation.start(first, self._past.history() if self._past else None)
         self._people.watch(self._ctx.room)
+        self._arrival = Arrival(self._ctx.room, self._people, self._ctx.api)
         self._ghost = asyncio.create_task(self._leave_ghost_room(), name="ghost room")
         if not self._attempt.claimed.guarded:
             self._twins = Twins(
@@ -139,6 +142,8 @@ class Session:
         self._signals.attributes(state="live")
         if first:
             self._attempt.live()
+        else:
+            self._attempt.here(True)
         self._signals.event("config_applied", **self._attempt.applied())
         if self._past and self._greeting is None:
             self._signals.event("resumed", attempt=self._attempt.number)
@@ -159,6 +164,7 @@ class Session:
         self._clock.user_absent(asyncio.get_running_loop().time())
         self._timers.look()
         self._conversation.hush()
+        self._attempt.here(False)
         self._signals.user_is(None)
         self._signals.attributes(state="user_away")
 
@@ -218,6 +224,7 @@ class Session:
         """Goodbye, journal, client, room, in this order, each bounded."""
         await self._stop()
         self._signals.attributes(state="ending")
+        self._attempt.ending()
         if self._people.present and end.reason in GOODBYE_REASONS and self._ctx.room.isconnected():
             await self._goodbye()
         await self._conversation.close()
@@ -239,6 +246,8 @@ class Session:
 
     async def _stop(self) -> None:
         """Nothing more is due, and nobody is to be greeted."""
+        if self._arrival is not None:
+            self._arrival.stop()
         await self._timers.stop()
         await self._commands.stop()
         for task in (self._greeting, self._ghost):
