@@ -38,21 +38,6 @@ def missing(part: str, remedy: str) -> NoReturn:
     pytest.skip(message)
 
 
-# --- side by side
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """
-    With `-n 2` one process has all tests that hold calls on a worker, the other one takes the rest by file.
-
-    Calls are real time: more of them at once than the tests themselves ask for would test the two cores.
-    """
-    for item in items:
-        file = item.nodeid.partition("::")[0]
-        group = "calls" if file.startswith(("tests/e2e/", "tests/ops/")) else file
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 # --- servers
 
 
