@@ -11,10 +11,13 @@ import logging
 
 import aiohttp
 from livekit import api, rtc
+from livekit.protocol import models
 
 from agent.people import People
 from agent.room import USER_KINDS
 
+AGAIN_SECONDS = 0.05
+"""How long until the list is asked again for somebody who cannot hear yet."""
 NEWS_SECONDS = 5.0
 """Longest the room takes to tell of a participant; one of whom it says nothing is gone again."""
 
@@ -28,7 +31,7 @@ class Arrival:
     Args:
         room: The room, connected.
         people: Who is told.
-        lkapi: LiveKit's API, asked once; an answer that does not come changes nothing.
+        lkapi: LiveKit's API, asked until somebody can hear; an answer that does not come changes nothing.
     """
 
     def __init__(self, room: rtc.Room, people: People, lkapi: api.LiveKitAPI) -> None:
@@ -49,14 +52,27 @@ class Arrival:
             self._looking = asyncio.create_task(self._look(), name="arrival")
 
     async def _look(self) -> None:
-        try:
-            asked = api.ListParticipantsRequest(room=self._room.name)
-            found = (await self._api.room.list_participants(asked)).participants
-        except (api.TwirpError, aiohttp.ClientError, TimeoutError) as exc:
-            logger.debug("who listens is not known yet: %s", type(exc).__name__)
-            return
-        there = [p.identity for p in found if p.kind in USER_KINDS and not p.permission.hidden]
-        for identity in sorted(there, key=lambda one: one != self._people.user_id):
+        for identity in sorted(await self._ready(), key=lambda one: one != self._people.user_id):
             self._people.listed(identity)
         await asyncio.sleep(NEWS_SECONDS)
         self._people.unlist()
+
+    async def _ready(self) -> list[str]:
+        """
+        Who can hear the agent by now: the voice is asked for a moment before it can be received, and what is
+        said meanwhile is lost (a participant is ACTIVE once the transport of what it receives stands).
+        """
+        asked = api.ListParticipantsRequest(room=self._room.name)
+        until = asyncio.get_running_loop().time() + NEWS_SECONDS
+        while asyncio.get_running_loop().time() < until and not self._people.present:
+            try:
+                found = (await self._api.room.list_participants(asked)).participants
+            except (api.TwirpError, aiohttp.ClientError, TimeoutError) as exc:
+                logger.debug("who listens is not known yet: %s", type(exc).__name__)
+                return []
+            people = [p for p in found if p.kind in USER_KINDS and not p.permission.hidden]
+            ready = [p.identity for p in people if p.state == models.ParticipantInfo.State.ACTIVE]
+            if ready or not people:
+                return ready
+            await asyncio.sleep(AGAIN_SECONDS)
+        return []

@@ -1,5 +1,6 @@
 """The worker's bundles: compiled at start, again when a file changes, and what they need."""
 
+import asyncio
 import logging
 import tempfile
 import time
@@ -16,6 +17,9 @@ from config_store.watch import watch_bundles
 
 MOST_TROUBLES = 20
 """Bundles that are told of one by one where somebody asks how the worker is."""
+
+WATCH_AGAIN_SECONDS = 1.0
+"""How long until the folder is looked at again after a failure that nobody foresaw."""
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +108,13 @@ class Bundles:
                 logger.info("bundles changed: %s", ", ".join(report.changed))
             _log(report)
 
-        await watch_bundles(self._compiler, on_report=changed)
+        while True:
+            try:
+                await watch_bundles(self._compiler, on_report=changed)
+            except Exception:
+                # what was published goes on serving; a watch that is gone for good would be found days later
+                logger.exception("the bundles folder could not be looked at; trying again")
+                await asyncio.sleep(WATCH_AGAIN_SECONDS)
 
 
 def check_folder(settings: Settings) -> CompileReport:

@@ -3,7 +3,11 @@
 import asyncio
 import urllib.request
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+import agent.bundles
 from agent.bundles import MOST_TROUBLES, Bundles
 from agent.health import Health
 from agent.services.ports import free_ports
@@ -54,3 +58,30 @@ async def test_readiness_tells_of_broken_bundles(tmp_path: Path) -> None:
         (folder / f"bad{number}.yaml").write_text("nmae: x\n")
     bundles.compile()
     assert len((await answer(bundles)).splitlines()) == MOST_TROUBLES + 2
+
+
+async def test_a_look_that_fails_is_not_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure that nobody foresaw while an edit is compiled costs that look, not those after it."""
+    folder = tmp_path / "bundles"
+    folder.mkdir()
+    (folder / "good.yaml").write_text(GOOD)
+    bundles = Bundles(Settings(bundles=folder, data=tmp_path / "data"))
+    bundles.compile()
+    failures = iter([RuntimeError("a bug")])
+    seen = asyncio.Event()
+    look = agent.bundles.watch_bundles
+
+    async def fails_once(*given: Any, **named: Any) -> None:
+        for failure in failures:
+            raise failure
+        seen.set()
+        await look(*given, **named)
+
+    monkeypatch.setattr(agent.bundles, "watch_bundles", fails_once)
+    monkeypatch.setattr(agent.bundles, "WATCH_AGAIN_SECONDS", 0)
+    watching = asyncio.create_task(bundles.watch())
+    async with asyncio.timeout(30):
+        await seen.wait()
+    assert not watching.done()
+    watching.cancel()
+    await asyncio.wait({watching})
