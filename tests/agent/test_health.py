@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-import agent.bundles
 from agent.bundles import MOST_TROUBLES, Bundles
 from agent.health import Health
 from agent.services.ports import free_ports
 from agent.settings import Settings
+from config_store.watch import watch_bundles
 
 GOOD = """
 models:
@@ -69,16 +69,15 @@ async def test_a_look_that_fails_is_not_the_last_one(tmp_path: Path, monkeypatch
     bundles.compile()
     failures = iter([RuntimeError("a bug")])
     seen = asyncio.Event()
-    look = agent.bundles.watch_bundles
 
     async def fails_once(*given: Any, **named: Any) -> None:
         for failure in failures:
             raise failure
         seen.set()
-        await look(*given, **named)
+        await watch_bundles(*given, **named)
 
-    monkeypatch.setattr(agent.bundles, "watch_bundles", fails_once)
-    monkeypatch.setattr(agent.bundles, "WATCH_AGAIN_SECONDS", 0)
+    monkeypatch.setattr("agent.bundles.watch_bundles", fails_once)
+    monkeypatch.setattr("agent.bundles.WATCH_AGAIN_SECONDS", 0)
     watching = asyncio.create_task(bundles.watch())
     async with asyncio.timeout(30):
         await seen.wait()
