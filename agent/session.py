@@ -57,7 +57,7 @@ class Session:
         self._ending = ending
         self._past = past
         self._config = attempt.resolved.config
-        self._signals = Signals(ctx.room, attempt.session_id)
+        self._signals = Signals(ctx.room, attempt.session_id, attempt.number)
         self._people = People(
             user_id=attempt.user_id,
             on_present=self._user_present,

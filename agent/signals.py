@@ -14,6 +14,9 @@ TOPIC: Final = "session.events"
 SESSION_ID: Final = "session.id"
 """The agent's attribute that names its session."""
 
+EVENTS_OF_AN_ATTEMPT: Final = 10_000
+"""Numbers that each attempt has for its events, so that `seq` grows when another process goes on."""
+
 State = Literal["starting", "live", "user_away", "ending"]
 
 logger = logging.getLogger(__name__)
@@ -30,12 +33,17 @@ class Signals:
 
     Events go to the user alone and only while the user is there; what is told before the user arrives is kept
     for the arrival. Sending never blocks the session: one task sends, and what cannot be sent is dropped.
+
+    Args:
+        room: The room, connected.
+        session_id: The session.
+        attempt: Which process of the session this is, from 1.
     """
 
-    def __init__(self, room: rtc.Room, session_id: str) -> None:
+    def __init__(self, room: rtc.Room, session_id: str, attempt: int = 1) -> None:
         self._room = room
         self._session_id = session_id
-        self._sequence = 0
+        self._sequence = (attempt - 1) * EVENTS_OF_AN_ATTEMPT
         self._user: str | None = None
         self._attributes: dict[str, str] = {SESSION_ID: session_id}
         self._queue: asyncio.Queue[tuple[str, dict[str, Any]] | None] = asyncio.Queue()

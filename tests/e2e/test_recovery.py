@@ -47,6 +47,8 @@ async def test_a_killed_job_comes_back_and_knows_what_was_said(worker: RunningWo
             await client.xadd("session:kill-1:commands", {"command": "end"})
         await caller.wait_event("ended", within=15)
 
+    numbers = [event["seq"] for event in caller.events]
+    assert numbers == sorted(set(numbers)), "numbers grow, also when another process goes on"
     record = await worker.transcript("kill-1")
     words = said(record, "assistant")
     assert [attempt["attempt"] for attempt in record["attempts"]] == [1, 2]
