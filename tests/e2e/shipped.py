@@ -149,7 +149,7 @@ def stage(server: LiveKitServer, data: Path) -> Iterator[Stage]:
         server,
         data / "worker",
         bundles=folder,
-        environment={**KEYS, "AGENT_MODULES": MODULES, "AGENT_MAX_SESSIONS": "12"},
+        environment={**KEYS, "AGENT_NAME": "shipped", "AGENT_MODULES": MODULES, "AGENT_MAX_SESSIONS": "12"},
     )
     with ExitStack() as stack:
         stack.enter_context(Backstage(openai, elevenlabs, realtime))
