@@ -30,6 +30,7 @@ import redis.asyncio
 from sqlalchemy import Engine, func, select
 
 from agent.demo.caller import Caller, CallerError
+from agent.rehearsal import SESSION as REHEARSED
 from agent.settings import Settings
 from agent.starting import NotStartedError, Started, Wanted, start_session
 from agent.transcripts.database import open_engine
@@ -106,6 +107,8 @@ class Desk:
         found: dict[str, set[EntryId]] = defaultdict(set)
         for line in self.witness.read_text().splitlines():
             session_id, attempt, writer, number = line.split(" ")
+            if session_id == REHEARSED:  # the dry run before the fork is nobody's session
+                continue
             found[session_id].add((int(attempt), writer, int(number)))
         return found
 

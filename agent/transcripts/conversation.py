@@ -21,7 +21,7 @@ class Conversation:
     user_spoke_last: bool
     """Whether the user waits for an answer: theirs is the last word, or nothing of the answer was heard."""
     answer_cut: bool
-    """Whether the last word is an answer that the crash cut off after something of it was heard."""
+    """Whether the last word is an answer to the user that the crash cut off after something of it was heard."""
     unfinished_calls: tuple[Entry, ...]
     """Tool intents without a result (the journal entries): their outcome is unknown, never run them again."""
     attempts: int
@@ -48,7 +48,9 @@ def conversation(entries: Iterable[Mapping[str, Any]]) -> Conversation:
         items=tuple(items),
         agent=_current_agent(kept),
         user_spoke_last=last is not None and last["role"] == "user",
-        answer_cut=last is not None and last.get("cut", False),
+        answer_cut=last is not None
+        and last.get("cut", False)
+        and any(item["role"] == "user" for item in heard),  # a greeting answers nobody
         unfinished_calls=tuple(
             entry for entry in kept if entry["type"] == "tool_call" and str(entry.get("call_id")) not in done
         ),

@@ -253,6 +253,8 @@ def test_conversation_knows_who_waits() -> None:
     cut = entries(start(), user("And?"), agent("It is", final=False))
     assert (conversation(cut).user_spoke_last, conversation(cut).answer_cut) == (False, True)
     assert conversation(entries(start())).agent == "triage"
+    greeting = conversation(entries(start(), LIVE, agent("Good mor", final=False)))
+    assert (greeting.user_spoke_last, greeting.answer_cut) == (False, False), "a greeting answers nobody"
 
 
 def test_long_first_words_make_a_short_title() -> None:
