@@ -21,7 +21,7 @@ class Conversation:
     user_spoke_last: bool
     """Whether the user waits for an answer: theirs is the last word, or nothing of the answer was heard."""
     answer_cut: bool
-    """Whether the last word is an answer to the user that the crash cut off after something of it was heard."""
+    """Whether the last word is an answer to the user that the crash cut off after some of it was heard."""
     unfinished_calls: tuple[Entry, ...]
     """Tool intents without a result (the journal entries): their outcome is unknown, never run them again."""
     attempts: int
