@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from agent import stores
 from agent.dev import telling
-from agent.dev.live import look
+from agent.dev.live import Live, look
 from agent.running import live_sessions
 from agent.settings import Settings
 from agent.transcripts.entries import Entry, from_json
@@ -19,6 +19,8 @@ from config_store.state import SessionState, state_key
 
 LOOK_SECONDS = 0.5
 """Time in seconds between two looks for new sessions, and longest wait for news of one."""
+LOOKS_FOR_STATE = 10
+"""How often in that time the state is read until it has what the journal told already."""
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +51,7 @@ async def _follow(settings: Settings, session_id: str, say: Callable[[str, str],
     try:
         async for entry in _entries(client, session_id):
             if entry.get("type") in ("start", "revision", "live") and (
-                live := await look(client, session_id)
+                live := await _seen(client, session_id, is_live=entry.get("type") == "live")
             ):
                 if live.digest != known:
                     known = live.digest
@@ -63,6 +65,16 @@ async def _follow(settings: Settings, session_id: str, say: Callable[[str, str],
         logger.warning("a session is no longer followed: %s", type(exc).__name__)
     finally:
         await client.aclose()
+
+
+async def _seen(client: Any, session_id: str, *, is_live: bool) -> Live | None:
+    """The session as its state has it; the journal may tell a moment earlier that the user is there."""
+    for _ in range(LOOKS_FOR_STATE):
+        live = await look(client, session_id)
+        if live is None or not is_live or live.phase not in ("claimed", "configured"):
+            break
+        await asyncio.sleep(LOOK_SECONDS / LOOKS_FOR_STATE)
+    return live
 
 
 async def _entries(client: Any, session_id: str) -> AsyncIterator[Entry]:
