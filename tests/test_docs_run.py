@@ -147,7 +147,10 @@ def place(livekit_server: LiveKitServer, tmp_path_factory: pytest.TempPathFactor
         text.replace("include: [base]", "include: [base, offline]")
     )
     return RunningWorker(
-        livekit_server, folder / "var", bundles=folder / "bundles", environment={"AGENT_MODULES": ""}
+        livekit_server,
+        folder / "var",
+        bundles=folder / "bundles",
+        environment={"AGENT_MODULES": "", "AGENT_NAME": "reader"},
     )
 
 
