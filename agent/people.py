@@ -47,8 +47,6 @@ class People:
     known: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once there is a user."""
     _observers: set[str] = field(default_factory=set)
-    _listed: str | None = None
-    """The user as LiveKit's list has them, while the room has not told of them."""
 
     def watch(self, room: rtc.Room) -> None:
         """Begin with those who are there, and follow who comes and goes."""
@@ -66,9 +64,6 @@ class People:
         self.on_change(identity, kind_name(participant), "joined")
         if participant.kind not in USER_KINDS:
             return
-        if identity == self._listed:
-            self._listed = None
-            return
         if self._is_user(participant):
             self._observers.discard(identity)
             self.user = identity
@@ -77,26 +72,6 @@ class People:
             self.on_present(identity)
         else:
             self._observers.add(identity)
-
-    def listed(self, identity: str) -> None:
-        """
-        LiveKit's list of the room has this standard or SIP participant; the room tells of them later.
-
-        Where the dispatch names a user, nobody else takes the place this way: they may just be quicker.
-        """
-        if self.present or not {self.user, self.user_id} <= {None, identity}:
-            return
-        self._listed = self.user = identity
-        self.present = True
-        self.known.set()
-        self.on_present(identity)
-
-    def unlist(self) -> None:
-        """The room had time enough: the one of whom only the list told is gone again."""
-        if self._listed is not None:
-            self._listed = None
-            self.present = False
-            self.on_absent("standard", "UNKNOWN_REASON")
 
     def _is_user(self, participant: rtc.RemoteParticipant) -> bool:
         identity = participant.identity

@@ -6,7 +6,6 @@ import logging
 from livekit.agents import JobContext
 
 from agent import room
-from agent.arrival import Arrival
 from agent.attempt import Attempt
 from agent.clock import Clock, Due
 from agent.commands import Commands
@@ -101,7 +100,6 @@ class Session:
         self._greeting: asyncio.Task[None] | None = None
         self._ghost: asyncio.Task[None] | None = None
         self._twins: Twins | None = None
-        self._arrival: Arrival | None = None
 
     async def begin(self) -> None:
         """Be in the room, ready to talk, and let the clock run."""
@@ -111,7 +109,6 @@ class Session:
         assert first is not None  # made explicit when the config was resolved
         await self._conversation.start(first, self._past.history() if self._past else None)
         self._people.watch(self._ctx.room)
-        self._arrival = Arrival(self._ctx.room, self._people, self._ctx.api)
         self._ghost = asyncio.create_task(self._leave_ghost_room(), name="ghost room")
         if not self._attempt.claimed.guarded:
             self._twins = Twins(
@@ -246,8 +243,6 @@ class Session:
 
     async def _stop(self) -> None:
         """Nothing more is due, and nobody is to be greeted."""
-        if self._arrival is not None:
-            self._arrival.stop()
         await self._timers.stop()
         await self._commands.stop()
         for task in (self._greeting, self._ghost):
