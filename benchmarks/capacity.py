@@ -9,11 +9,10 @@ its audio come late, or answers so late that turns are lost.
 
 import asyncio
 import json
-import time
 from dataclasses import asdict, dataclass
 
 from benchmarks import processes
-from benchmarks.load import started
+from benchmarks.load import bring, cores_taken, started
 from benchmarks.stage import Stage, wait_for_quiet
 from benchmarks.switchboard import Callers
 
@@ -57,18 +56,10 @@ async def climb(stage: Stage, variant: str, most: int) -> list[Step]:
         async with Callers(stage.folder) as callers:
             for calls in (step for step in STEPS if step <= most):
                 before = steps[-1].calls if steps else 0
-                for number in range(before, calls):
-                    room = f"{variant}-{time.monotonic_ns()}-{number}"
-                    token = stage.token(room, "user", agent=worker.name, metadata=metadata)
-                    answer = await callers.call(stage.livekit.url, token, speaks=True)
-                    served += answer["heard"] is not None
+                served += await bring(callers, stage, worker, metadata, calls - before)
                 await asyncio.sleep(SETTLE_SECONDS)
                 await callers.ask("begin")
-                cpu, busy, at = processes.cpu_seconds(worker.pids), processes.busy_seconds(), time.monotonic()
-                await asyncio.sleep(WINDOW_SECONDS)
-                window = time.monotonic() - at
-                spent = processes.cpu_seconds(worker.pids) - cpu
-                taken = processes.busy_seconds() - busy
+                cores, foreign_cores = await cores_taken(worker.pids, WINDOW_SECONDS)
                 report = await callers.ask("report")
                 heard = sum(report["heard_seconds"]) / calls
                 late = report["late_share"]
@@ -81,8 +72,8 @@ async def climb(stage: Stage, variant: str, most: int) -> list[Step]:
                         late_share=round(late, 4),
                         heard_seconds=round(heard, 2),
                         total_mb=round(processes.memory_mb(worker.pids), 1),
-                        cores=round(spent / window, 3),
-                        foreign_cores=round((taken - spent) / window, 3),
+                        cores=round(cores, 3),
+                        foreign_cores=round(foreign_cores, 3),
                         holds=served == calls and late <= LATE_SHARE and enough,
                     )
                 )

@@ -48,19 +48,10 @@ async def measure(stage: Stage, variant: str, calls: int) -> Round:
             await asyncio.sleep(SETTLE_SECONDS)
             idle_pids = worker.pids
             idle = processes.memory_mb(idle_pids)
-            served = 0
-            for number in range(calls):
-                room = f"{variant}-{time.monotonic_ns()}-{number}"
-                token = stage.token(room, "user", agent=worker.name, metadata=metadata)
-                answer = await callers.call(stage.livekit.url, token, speaks=True)
-                served += answer["heard"] is not None
+            served = await bring(callers, stage, worker, metadata, calls)
             await asyncio.sleep(WARM_SECONDS)
             await callers.ask("begin")
-            pids = worker.pids
-            cpu, busy, at = processes.cpu_seconds(pids), processes.busy_seconds(), time.monotonic()
-            await asyncio.sleep(WINDOW_SECONDS)
-            window = time.monotonic() - at
-            spent, taken = processes.cpu_seconds(pids) - cpu, processes.busy_seconds() - busy
+            cores, foreign_cores = await cores_taken(worker.pids, WINDOW_SECONDS)
             total = processes.memory_mb(worker.pids)
             heard = (await callers.ask("report"))["heard_seconds"]
             private = sorted((processes.private_mb(pid) for pid in worker.pids), reverse=True)[1 : calls + 1]
@@ -77,11 +68,31 @@ async def measure(stage: Stage, variant: str, calls: int) -> Round:
         total_mb=total,
         per_call_mb=(total - idle) / calls,
         private_mb=private[len(private) // 2] if private else None,
-        cpu_per_call_minute=spent / calls / window * 60,
+        cpu_per_call_minute=cores / calls * 60,
         heard_seconds=sum(heard) / calls,
-        foreign_cores=(taken - spent) / window,
+        foreign_cores=foreign_cores,
         by_process=by_process,
     )
+
+
+async def bring(callers: Callers, stage: Stage, worker: RunningWorker, metadata: str, calls: int) -> int:
+    """Put so many calls more on a worker, whose callers speak; how many of them heard an agent."""
+    served = 0
+    for _ in range(calls):
+        room = f"{worker.name}-{time.monotonic_ns()}"
+        token = stage.token(room, "user", agent=worker.name, metadata=metadata)
+        answer = await callers.call(stage.livekit.url, token, speaks=True)
+        served += answer["heard"] is not None
+    return served
+
+
+async def cores_taken(pids: list[int], seconds: float) -> tuple[float, float]:
+    """CPU in cores over so many seconds: of these processes, and of everything else on the machine."""
+    cpu, busy, at = processes.cpu_seconds(pids), processes.busy_seconds(), time.monotonic()
+    await asyncio.sleep(seconds)
+    window = time.monotonic() - at
+    spent, taken = processes.cpu_seconds(pids) - cpu, processes.busy_seconds() - busy
+    return spent / window, (taken - spent) / window
 
 
 def started(stage: Stage, variant: str) -> tuple[RunningWorker, str]:
