@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import time
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -79,13 +80,15 @@ class Signals:
             self._attributes.update(changed)
             self._queue.put_nowait(("", dict(self._attributes)))
 
-    async def flush(self, seconds: float) -> None:
-        """Wait until all that was told has been sent, for at most this long."""
+    async def flush(self, seconds: float) -> float:
+        """Wait until all that was told has been sent, for at most this long; how many seconds that took."""
+        began = time.monotonic()
         try:
             async with asyncio.timeout(seconds):
                 await self._queue.join()
         except TimeoutError:
             logger.warning("session events were still unsent when the session ended")
+        return time.monotonic() - began
 
     async def close(self) -> None:
         """Send nothing more."""

@@ -7,6 +7,7 @@ is reached the error says what was waited for and what had been heard by then.
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -15,13 +16,20 @@ from typing import Any, Self
 from livekit import rtc
 
 from agent.demo.hearing import Utterance
-from agent.demo.listener import CallerError, Caption, Listener
+from agent.demo.listener import PATIENCE, CallerError, Caption, Listener
 from agent.demo.microphone import Microphone, Spoken
 from agent.demo.voice import speak
 
 __all__ = ["Caller", "CallerError", "Caption"]
 
 CHAT_TOPIC = "lk.chat"
+
+LISTENED_WITHIN = 5.0
+"""Longest wait in seconds for somebody to listen before the first words; they are said then all the same."""
+
+UNDERSTOOD_WITHIN = 2.0
+"""Seconds in which the caption of one's own words comes, after the last of them."""
+TIMES_SAID = 3
 
 SURELY_SPEECH = 0.06
 """Seconds of sound that are more than a click."""
@@ -53,6 +61,7 @@ class Caller(Listener):
         super().__init__(name, on_note)
         self.url, self.token, self.voice = url, token, voice
         self._microphone = Microphone() if microphone else None
+        self._published: rtc.LocalTrackPublication | None = None
 
     async def __aenter__(self) -> Self:
         await self.join()
@@ -63,13 +72,18 @@ class Caller(Listener):
     ) -> None:
         await self.leave()
 
-    async def join(self, *, within: float = 10.0) -> None:
+    async def join(self, *, within: float = 15.0) -> None:
         """
         Connect and open the microphone.
 
+        Args:
+            within: Seconds that one try may take; LiveKit's SDK gives up a peer connection after 15 and tries
+                again, which needs `PATIENCE` times that.
+
         Raises:
-            CallerError: No connection within `within` seconds, or the server refused it.
+            CallerError: No connection in that time, or the server refused it.
         """
+        within *= PATIENCE
         try:
             async with asyncio.timeout(within):
                 await self.room.connect(self.url, self.token)
@@ -78,19 +92,38 @@ class Caller(Listener):
                 if self._microphone:
                     self._microphone.open()
                     options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
-                    await self.room.local_participant.publish_track(self._microphone.track, options)
+                    self._published = await self.room.local_participant.publish_track(
+                        self._microphone.track, options
+                    )
         except TimeoutError:
-            raise CallerError(f"{self.name}: no connection to {self.url} within {within} s") from None
+            raise CallerError(f"{self.name}: no connection to {self.url} within {within:g} s") from None
         except rtc.ConnectError as exc:
             raise CallerError(f"{self.name}: no connection to {self.url}: {exc.message}") from None
 
     async def say(self, text: str) -> Spoken:
-        """Speak a text in real time; returns when the last sample has left the microphone."""
-        if self._microphone is None:
+        """
+        Speak a text in real time; returns when the last sample has left the microphone.
+
+        The first words wait until somebody listens, for at most `LISTENED_WITHIN` seconds: a busy machine
+        takes a second to subscribe to a new microphone, and what is said before reaches nobody.
+        """
+        if self._microphone is None or self._published is None:
             raise ValueError(f"{self.name} has no microphone")
         samples = await speak(text, voice=self.voice)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LISTENED_WITHIN):
+                await self._published.wait_for_subscription()
         self._note("says", text)
         return await self._microphone.say(samples, text)
+
+    async def ask(self, text: str) -> Spoken:
+        """Speak until the agent shows that it understood these words, at most three times, as people do."""
+        for _ in range(TIMES_SAID):
+            spoken = await self.say(text)
+            with contextlib.suppress(CallerError):
+                await self.wait_words(text, after=spoken.start, own=True, within=UNDERSTOOD_WITHIN)
+                break
+        return spoken
 
     async def write(self, text: str) -> None:
         """Send a chat message: a turn without speech."""

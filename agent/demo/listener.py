@@ -19,6 +19,9 @@ WORDS_TOPIC = "lk.transcription"
 LOOK_AGAIN = 0.1
 """Seconds after which a condition is looked at even when nothing reached the participant."""
 
+PATIENCE = 3.0
+"""How many times longer than expected something may take: busy machines are slow, and waiting is free."""
+
 Found = TypeVar("Found")
 
 
@@ -89,11 +92,13 @@ class Listener:
         Args:
             condition: Cheap, without side effects; None and False mean not yet.
             what: For the error: "the handover".
-            within: Seconds.
+            within: Seconds that it takes at most when the machine has nothing else to do; `PATIENCE` times
+                that are waited.
 
         Raises:
             CallerError: It did not come true; the text says what was heard instead.
         """
+        within *= PATIENCE
         changed = asyncio.Event()
         self._waiting.add(changed)
         try:

@@ -18,6 +18,7 @@ from livekit import api
 from sqlalchemy import Engine
 
 from agent.demo.caller import Caller
+from agent.demo.listener import PATIENCE
 from agent.services.livekit_server import LiveKitServer
 from agent.services.ports import free_ports
 from agent.services.tether import end_process, start_tethered
@@ -29,12 +30,13 @@ from agent.transcripts.history import OPERATOR, load
 from tests.e2e import wire
 
 BUNDLES = Path(__file__).parent / "bundles"
-READY_SECONDS = 40.0
+READY_SECONDS = 90.0
 Found = TypeVar("Found")
 
 
 async def eventually(look: Callable[[], Found | None], what: str, within: float = 10.0) -> Found:
-    """The first true answer of `look`; fails with `what` when there is none in time."""
+    """The first true answer of `look`; fails with `what` when there is none in `PATIENCE` times `within`."""
+    within *= PATIENCE
     until = time.monotonic() + within
     while time.monotonic() < until:
         if found := look():
@@ -201,6 +203,12 @@ class RunningWorker:
             f"a record of {session_id}\n{self.log_text()[-2500:]}",
             within,
         )
+
+    async def delete_rooms(self) -> None:
+        """End all calls."""
+        async with self.livekit() as lkapi:
+            for room in (await lkapi.room.list_rooms(api.ListRoomsRequest())).rooms:
+                await lkapi.room.delete_room(api.DeleteRoomRequest(room=room.name))
 
     async def room_exists(self, name: str) -> bool:
         """Whether LiveKit has this room."""

@@ -9,7 +9,7 @@ import time
 import pytest
 from livekit import api, rtc
 
-from agent.demo.caller import Caller, CallerError
+from agent.demo.caller import Caller
 from agent.demo.microphone import Microphone
 from agent.running import end_session
 from tests.e2e.harness import RunningWorker, dispatch_metadata, said
@@ -135,17 +135,10 @@ async def test_a_microphone_that_is_muted_unpublished_and_published_twice(worker
 
 
 async def ask(caller: Caller) -> None:
-    """Ask by voice and hear the whole answer; asked again, as people do, when it was not understood."""
-    for last in (False, False, True):
-        spoken = await caller.say("what are your opening hours")
-        try:
-            await caller.wait_words("nine to five", after=spoken.end, within=8)
-        except CallerError:
-            if last:
-                raise
-        else:
-            await caller.heard_all(after=spoken.end)
-            return
+    """Ask by voice and hear the whole answer."""
+    spoken = await caller.ask("what are your opening hours")
+    await caller.wait_words("nine to five", after=spoken.end, within=8)
+    await caller.heard_all(after=spoken.end)
 
 
 @together.situation

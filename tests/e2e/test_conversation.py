@@ -13,17 +13,17 @@ async def test_a_spoken_conversation_with_a_tool_a_handover_and_a_goodbye(worker
     started = await worker.session("talk-1", user_id="u1")
     async with worker.caller(started) as caller:
         greeting = (await caller.heard_all(after=caller.joined_at, within=10))[0]
-        spoken = await caller.say("what are your opening hours")
+        spoken = await caller.ask("what are your opening hours")
         answer = await caller.heard_speech(after=spoken.end)
         await caller.heard_all(after=answer.start)
-        spoken = await caller.say("where is order seven")
+        spoken = await caller.ask("where is order seven")
         await caller.wait_words("arrives tomorrow", after=spoken.end)
         await caller.heard_all(after=spoken.end)
-        spoken = await caller.say("transfer me to sales")
+        spoken = await caller.ask("transfer me to sales")
         handoff = await caller.wait_event("handoff")
         sales = (await caller.heard_all(after=spoken.end))[0]
         await caller.wait_attribute("session.agent", "sales")
-        await caller.say("thank you goodbye")
+        await caller.ask("thank you goodbye")
         await caller.wait_event("ended", reason="agent_ended", within=15)
         assert await caller.wait_left() == "ROOM_DELETED"
 

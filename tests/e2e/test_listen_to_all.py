@@ -22,14 +22,14 @@ async def test_an_agent_that_listens_to_all_hears_both_callers(worker: RunningWo
         Caller(started.url, worker.token("both-1", "guest"), name="guest") as guest,
     ):
         await user.heard_all(after=user.joined_at)
-        spoken = await guest.say("what are your opening hours")
+        spoken = await guest.ask("what are your opening hours")
         await user.wait_words("nine to five", after=spoken.end)
         await user.heard_all(after=spoken.end)
-        spoken = await user.say("where is order seven")
+        spoken = await user.ask("where is order seven")
         await guest.wait_words("arrives tomorrow", after=spoken.end)
         await guest.heard_all(after=spoken.end)
         await guest.write("transfer me to sales")
-        spoken = await guest.say("what are your opening hours")
+        spoken = await guest.ask("what are your opening hours")
         await user.wait_words("nine to five", after=spoken.end)
         captions = {(one.identity, one.text) for one in user.captions if not one.identity.startswith("agent")}
         await end_session(worker.settings, "both-1", reason="operator", wait=False)

@@ -32,7 +32,7 @@ async def test_a_caller_who_comes_back_as_somebody_else_goes_on(worker: RunningW
         await caller.heard_all(after=caller.joined_at)
     async with Caller(started.url, worker.token("new-id-1", "u1-again")) as caller:
         await caller.wait_event("config_applied")
-        spoken = await caller.say("what are your opening hours")
+        spoken = await caller.ask("what are your opening hours")
         await caller.wait_words("nine to five", after=spoken.end)
         record = await end(worker, "new-id-1")
 
@@ -49,7 +49,7 @@ async def test_a_second_tab_takes_over_from_the_first(worker: RunningWorker) -> 
         async with worker.caller(started) as second:
             assert await first.wait_left() == "DUPLICATE_IDENTITY"
             await second.wait_agent()
-            spoken = await second.say("what are your opening hours")
+            spoken = await second.ask("what are your opening hours")
             await second.wait_words("nine to five", after=spoken.end)
             record = await end(worker, "tab-1")
 
@@ -167,7 +167,7 @@ async def test_a_restarted_livekit_finds_the_call_with_one_agent(tmp_path: Path)
                 await eventually(lambda: worker.probe("/readyz")[0] == 200, "registered again", 40)
                 await caller.wait_agent(within=30)
                 await caller.until(lambda: len(caller.room.remote_participants) == 1, "one agent", within=30)
-                spoken = await caller.say("what are your opening hours")
+                spoken = await caller.ask("what are your opening hours")
                 await caller.wait_words("nine to five", after=spoken.end, within=20)
                 assert sum("nine to five" in c.text for c in caller.captions) == 1, "one agent answers"
                 await other.until(lambda: len(other.room.remote_participants) == 1, "one agent", within=30)

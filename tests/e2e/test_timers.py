@@ -85,11 +85,11 @@ async def test_a_caller_who_comes_back_within_the_grace_goes_on(worker: RunningW
         await caller.heard_all(after=caller.joined_at)
     async with worker.caller(started) as caller:
         await caller.wait_agent()
-        spoken = await caller.say("what are your opening hours")
+        spoken = await caller.ask("what are your opening hours")
         assert (await worker.state("refresh-1"))["phase"] == "live"
         await caller.wait_words("nine to five", after=spoken.end)
         await caller.heard_all(after=spoken.end)
-        await caller.say("thank you goodbye")
+        await caller.ask("thank you goodbye")
         await caller.wait_event("ended", reason="agent_ended", within=15)
 
     record = await worker.transcript("refresh-1")
@@ -130,10 +130,10 @@ async def test_two_sessions_of_one_user_at_once_keep_their_own_voice(worker: Run
             a.heard_all(after=a.joined_at), b.heard_all(after=b.joined_at)
         )
         applied = await b.wait_event("config_applied")
-        await a.say("thank you goodbye")
+        await a.ask("thank you goodbye")
         await a.wait_event("ended", within=15)
         assert not any(event["type"] == "ended" for event in b.events), "the other call goes on"
-        await b.say("thank you goodbye")
+        await b.ask("thank you goodbye")
         await b.wait_event("ended", within=15)
 
     assert heard_a.seconds > heard_b.seconds * 1.6, "half the pace takes about twice as long"

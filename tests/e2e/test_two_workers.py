@@ -91,11 +91,11 @@ async def test_without_redis_two_agents_meet_and_one_leaves(pair: Pair) -> None:
             await caller.until(lambda: len(agents(caller)) == 1, "one agent", within=20)
             (stays,) = agents(caller)
             await caller.heard_all(after=caller.joined_at)
-            spoken = await caller.say("what are your opening hours")
+            spoken = await caller.ask("what are your opening hours")
             await caller.wait_words("nine to five", after=spoken.end, within=20)
             await caller.heard_all(after=spoken.end)
             answers = [caption for caption in caller.captions if "nine to five" in caption.text]
-            await caller.say("thank you goodbye")
+            await caller.ask("thank you goodbye")
             await caller.wait_left(within=30)
         finally:
             os.kill(store, signal.SIGCONT)
@@ -125,7 +125,7 @@ async def test_another_worker_takes_the_calls_of_a_killed_one(pair: Pair) -> Non
         back = await caller.heard_speech(after=killed + 0.2, within=15)
         await caller.wait_event("resumed", attempt=2)
         await caller.heard_all(after=back.start)
-        await caller.say("thank you goodbye")
+        await caller.ask("thank you goodbye")
         await caller.wait_event("ended", reason="agent_ended", within=15)
     record = await second.transcript("pair-1")
 

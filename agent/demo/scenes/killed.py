@@ -14,7 +14,7 @@ async def killed(stage: Stage) -> None:
     """Play the call, kill its process, go on talking, check the one record. Raises SceneError."""
     async with await stage.call(SESSION, CALL, user="max") as caller:
         await caller.heard_all()
-        asked = await caller.say(ASK_FOR_ORDER)
+        asked = await caller.ask(ASK_FOR_ORDER)
         await caller.wait_words(FOUND, after=asked.end, within=15)
         before = len(caller.agents_seen)
         shot = await stage.kill(SESSION, CALL)
@@ -28,10 +28,10 @@ async def killed(stage: Stage) -> None:
         resumed = await caller.wait_event("resumed")
         require(resumed["attempt"] == 2, f"the second attempt, not {resumed}")
         await caller.heard_all(after=back.start)
-        again = await caller.say(ASK_FOR_ORDER)
+        again = await caller.ask(ASK_FOR_ORDER)
         await caller.wait_words(FOUND, after=again.end, within=15)
         await caller.heard_all(after=again.end)
-        await caller.say(GOODBYE)
+        await caller.ask(GOODBYE)
         await caller.wait_event("ended", reason="agent_ended", within=15)
         await caller.wait_left()
         greetings = [one.text for one in caller.captions if one.text == caller.captions[0].text]

@@ -48,7 +48,7 @@ async def maximum_duration(stage: Stage) -> None:
     async with await stage.call(LONG_SESSION, LONG_CALL, user="lou") as caller:
         joined = time.monotonic()
         await caller.heard_all()
-        asked = await caller.say(ASK_FOR_STORY)
+        asked = await caller.ask(ASK_FOR_STORY)
         await caller.heard_speech(after=asked.end)
         await caller.wait_event("ended", reason="max_duration", within=LONGEST + GOODBYE_CAP + 2)
         await caller.wait_left()

@@ -61,7 +61,7 @@ async def _greeted(stage: Stage, call: str) -> Voice:
         heard = await caller.heard_all(after=caller.joined_at)
         samples = caller.hearing.between(heard[0].start, heard[-1].end)
         applied = await caller.wait_event("config_applied")
-        await caller.say(GOODBYE)
+        await caller.ask(GOODBYE)
         await caller.wait_event("ended", reason="agent_ended", within=15)
         await caller.wait_left()
     record = await stage.record(session_id)
