@@ -18,7 +18,7 @@ dev: sync server ## Runs the services, a worker and a page to talk with an agent
 	@$(PYTHON) -m agent dev $(ARGS)
 
 test: sync server parts ## Runs all tests, on real servers that it gets and starts by itself.
-	@$(PYTHON) -m pytest $(ARGS)
+	@scripts/run-tests $(ARGS)
 
 check: sync ## Checks format, lint, types and the shipped bundles.
 	@$(PYTHON) -m ruff format --check .

@@ -33,7 +33,8 @@ class Adoption:
     Looks for dead workers, while this one can take their calls.
 
     A heartbeat that lapsed because Redis was away is not a death: after an outage, seen by our own beats, one
-    full period passes before anybody is called dead.
+    full period passes before anybody is called dead. The same holds while our own beats are not where we
+    look, as in a failover, when they still go to the former master and succeed.
     """
 
     def __init__(
@@ -43,6 +44,8 @@ class Adoption:
         self._redis = client
         self._heartbeat = heartbeat
         self._recovery = recovery
+        self._missed_at = float("-inf")
+        """When our own beat was last not found, on the monotonic clock."""
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -63,6 +66,10 @@ class Adoption:
             return
         if not await self._redis.set(LOOKOUT_KEY, "1", nx=True, px=int(LOOK_SECONDS * 1000 * TURN_SHARE)):
             return  # one looks for all: with each looking at each, cost would grow with the workers' square
+        if not await self._redis.exists(self._heartbeat.key):
+            self._missed_at = time.monotonic()
+        if time.monotonic() - self._missed_at < HEARTBEAT_SECONDS:
+            return
         for worker in [text(name) for name in await cast(Awaitable[Any], self._redis.smembers(WORKERS_KEY))]:
             if not await self._redis.exists(heartbeat_key(worker)):
                 await self._take_over(worker)

@@ -26,7 +26,8 @@ class Heartbeat:
     def __init__(self, url: str, worker: str) -> None:
         self._client = open_sync(url, 1.0)
         self._worker = worker
-        self._key = heartbeat_key(worker)
+        self.key = heartbeat_key(worker)
+        """Where it beats."""
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self.occupancy = Occupancy("", 0, 0)
@@ -46,7 +47,7 @@ class Heartbeat:
         self._over.set()
         self._thread.join(3.0)
         try:
-            self._client.delete(self._key)
+            self._client.delete(self.key)
             self._client.srem(WORKERS_KEY, self._worker)
         except (redis.RedisError, OSError) as exc:
             logger.info("the last heartbeat could not be withdrawn: %s", type(exc).__name__)
@@ -60,7 +61,7 @@ class Heartbeat:
         try:
             if not self.is_beating:
                 self._client.sadd(WORKERS_KEY, self._worker)
-            self._client.set(self._key, self.occupancy.to_json(), px=int(HEARTBEAT_SECONDS * 1000))
+            self._client.set(self.key, self.occupancy.to_json(), px=int(HEARTBEAT_SECONDS * 1000))
         except (redis.RedisError, OSError) as exc:
             if self.is_beating:
                 logger.warning("Redis takes no heartbeat: %s", type(exc).__name__)

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 async def turn_away(attempt: Attempt, ctx: JobContext, reason: str) -> None:
     """Say why there is no session, and close the room so that nobody sits in it alone."""
-    await ctx.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE)
+    await ctx.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE, single_peer_connection=False)
     signals = Signals(ctx.room, attempt.session_id, attempt.number)
     arrived = asyncio.Event()
 

@@ -24,6 +24,9 @@ __all__ = ["Caller", "CallerError", "Caption"]
 
 CHAT_TOPIC = "lk.chat"
 
+CONNECTION = rtc.RoomOptions(single_peer_connection=False)
+"""One peer connection for each direction, as in the agent: on a busy machine that is heard much sooner."""
+
 LISTENED_WITHIN = 5.0
 """Longest wait in seconds for somebody to listen before the first words; they are said then all the same."""
 
@@ -86,7 +89,7 @@ class Caller(Listener):
         within *= PATIENCE
         try:
             async with asyncio.timeout(within):
-                await self.room.connect(self.url, self.token)
+                await self.room.connect(self.url, self.token, CONNECTION)
                 self.joined_at = time.monotonic()
                 self._see_everybody()
                 if self._microphone:
