@@ -27,6 +27,8 @@ DEPARTURE_MARGIN_SECONDS = 5
 """By how much the room outlives the rejoin grace."""
 CAME_SECONDS = 5.0
 """How long a worker has to take the session; after that it is asked for once more."""
+READY_SECONDS = 15.0
+"""How long a session that was taken has to be configured, counted from when it was asked for."""
 LOOK_SECONDS = 0.02
 TOKEN_HOURS = 6
 SOURCES = {
@@ -174,12 +176,15 @@ def _metadata(session_id: str, wanted: Wanted) -> str:
 
 
 async def _came(state: SessionState) -> dict[str, str]:
-    """The session's state once a job has claimed and configured it, else as it is after the bound."""
+    """The session's state once a job has claimed and configured it, else as it is after the bounds."""
     loop = asyncio.get_running_loop()
-    until = loop.time() + CAME_SECONDS
+    asked_at = loop.time()
     while True:
         found = await state.read()
-        if found.get("phase") not in (None, "claimed") or loop.time() >= until:
+        phase = found.get("phase")
+        if phase not in (None, "claimed"):
+            return found
+        if loop.time() >= asked_at + (READY_SECONDS if phase else CAME_SECONDS):
             return found
         await asyncio.sleep(LOOK_SECONDS)
 
@@ -187,7 +192,7 @@ async def _came(state: SessionState) -> dict[str, str]:
 def _not_taken(settings: Settings, found: dict[str, str], workers: list[Occupancy]) -> NotStartedError:
     if found:
         return NotStartedError(
-            f"a worker took the session and was not ready for it within {CAME_SECONDS:g} s; see its log",
+            f"a worker took the session and was not ready for it within {READY_SECONDS:g} s; see its log",
             code="not_ready",
         )
     code, why = occupancy.why_nobody(workers, settings.name)

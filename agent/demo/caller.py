@@ -23,6 +23,7 @@ from agent.demo.voice import speak
 __all__ = ["Caller", "CallerError", "Caption"]
 
 CHAT_TOPIC = "lk.chat"
+WARM_UP_TOPIC = "caller.warm_up"
 
 CONNECTION = rtc.RoomOptions(single_peer_connection=False)
 """One peer connection for each direction, as in the agent: on a busy machine that is heard much sooner."""
@@ -93,6 +94,9 @@ class Caller(Listener):
                 self.joined_at = time.monotonic()
                 self._see_everybody()
                 if self._microphone:
+                    # The SDK (livekit 1.1.21) delivers nothing while a track is being published, and the
+                    # agent speaks as soon as it sees one: what that waits for, a connection, is there before.
+                    await self.room.local_participant.publish_data(b"", topic=WARM_UP_TOPIC)
                     self._microphone.open()
                     options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
                     self._published = await self.room.local_participant.publish_track(

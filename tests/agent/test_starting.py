@@ -55,6 +55,7 @@ async def here(
     livekit_server: LiveKitServer, valkey_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Here]:
     monkeypatch.setattr("agent.starting.CAME_SECONDS", 0.7)
+    monkeypatch.setattr("agent.starting.READY_SECONDS", 1.4)
     settings = Settings(
         livekit_url=livekit_server.url,
         livekit_api_key=livekit_server.api_key,
