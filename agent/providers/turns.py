@@ -21,13 +21,16 @@ def turn_handling(config: SessionConfig, turn_detector: str, *, agent: str | Non
 
     Args:
         config: The session's configuration.
-        turn_detector: The worker's choice; `vad` is the only one now.
+        turn_detector: The worker's choice; `vad` is the only one now. A session in writing needs none.
         agent: Whose models count; None: the session's. A realtime model finds turns by itself.
     """
     turns = config.turn_taking
-    realtime = config.models_for(agent).realtime is not None
+    if config.models_for(agent).realtime is not None:
+        turn_detector = "realtime_llm"
+    elif config.modality_profile == "text_only":
+        turn_detector = "manual"  # each text is a turn
     return {
-        "turn_detection": "realtime_llm" if realtime else turn_detector,
+        "turn_detection": turn_detector,
         "endpointing": {
             "mode": "fixed",
             "min_delay": turns.min_delay,

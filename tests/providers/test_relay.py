@@ -106,6 +106,12 @@ def test_turns_are_decided_explicitly(realtime: bool) -> None:
     }
 
 
+def test_a_session_in_writing_detects_no_turns() -> None:
+    """Each text is a turn; a detector would be asked for a voice that is not there, and warn of it."""
+    config = SessionConfig.model_validate({"modality_profile": "text_only"})
+    assert turn_handling(config, "vad")["turn_detection"] == "manual"
+
+
 def test_the_voice_detector_needs_no_download() -> None:
     """The detector is the one whose weights come with the library."""
     assert build_vad().model == "silero"
