@@ -178,6 +178,7 @@ class Conversation:
             session_host=False,  # it would serve prompt and history to every participant
             record=False,
         )
+        library.keep_voice(self._session)
         self._notes.follow_playback()
         self._ctx.room.on("sip_dtmf_received", self._on_dtmf)
         self._background(self._notes.follow_progress())

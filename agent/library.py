@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any, Final
 
+from livekit import rtc
 from livekit.agents import AgentServer, AgentSession, JobContext, llm
 from livekit.agents.ipc.job_executor import JobExecutor as JobExecutor
 from livekit.agents.voice import agent_activity
@@ -176,6 +177,25 @@ def caption_as(session: AgentSession[Any], identity: str) -> None:
     """
     if (output := session.room_io._user_tr_output) is not None:
         output.set_participant(identity)
+
+
+def keep_voice(session: AgentSession[Any]) -> None:
+    """
+    Let an answer be interrupted before the client takes the agent's voice, without the voice being lost.
+
+    The output awaits one future for that, bare: cancelling the first answer cancels the future, and every
+    later answer ends at once, counts as heard and makes no sound (livekit-agents 1.8.9).
+    """
+    output, subscribed = session.output.audio, session.room_io.subscribed_fut
+    if output is None or subscribed is None:
+        return
+    capture_frame = output.capture_frame
+
+    async def capture_when_subscribed(frame: rtc.AudioFrame) -> None:
+        await asyncio.shield(subscribed)
+        await capture_frame(frame)
+
+    output.capture_frame = capture_when_subscribed  # type: ignore[method-assign]
 
 
 def speech_items(handle: Any) -> list[llm.ChatItem]:

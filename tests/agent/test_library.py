@@ -1,12 +1,17 @@
 """The library's private parts: each use is known to the self-check, and the check finds what is missing."""
 
 import ast
+import asyncio
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from livekit import rtc
 from livekit.agents.voice import room_io
+from livekit.agents.voice.room_io._output import _ParticipantAudioOutput
 from livekit.rtc import _ffi_client
 
 from agent import library
@@ -55,6 +60,30 @@ def test_parts_are_found_where_they_are() -> None:
     for place in ("livekit.agents.worker:Gone", "livekit.agents.gone:AgentServer"):
         assert not library._has(place, "_proc_pool")
     assert not library._has("livekit.agents.worker:AgentServer", "_no_such_part")
+
+
+async def interrupted_before_anybody_listens(*, kept: bool) -> asyncio.Future[None]:
+    """What says that somebody listens, after the first frame of an answer was interrupted while it waited."""
+    output = _ParticipantAudioOutput(
+        rtc.Room(), sample_rate=24_000, num_channels=1, track_publish_options=rtc.TrackPublishOptions()
+    )
+    if kept:
+        of_the_call = SimpleNamespace(
+            output=SimpleNamespace(audio=output), room_io=SimpleNamespace(subscribed_fut=output.subscribed)
+        )
+        library.keep_voice(cast(Any, of_the_call))
+    answer = asyncio.create_task(output.capture_frame(rtc.AudioFrame(bytes(960), 24_000, 1, 480)))
+    await asyncio.sleep(0)
+    answer.cancel()
+    await asyncio.gather(answer, return_exceptions=True)
+    await output.aclose()
+    return output.subscribed
+
+
+async def test_an_answer_that_is_interrupted_before_anybody_listens_leaves_the_voice() -> None:
+    """The library loses the voice for the rest of the call there; once it does not, `keep_voice` can go."""
+    assert (await interrupted_before_anybody_listens(kept=False)).cancelled()
+    assert not (await interrupted_before_anybody_listens(kept=True)).done()
 
 
 def test_a_name_that_moved_is_one_line(tmp_path: Path) -> None:

@@ -204,6 +204,7 @@ async def test_a_shared_screen_reaches_the_agent_that_wants_it_and_no_other(ship
                 await turn(caller, f"look {number}", f"You said look {number}")
                 if pictures(shipped.thoughts(line)[-1]):
                     break
+                await asyncio.sleep(1.0)  # more than ten texts in ten seconds are dropped
         await shipped.end(line)
         await caller.wait_event("ended")
     thoughts = shipped.thoughts(line)
