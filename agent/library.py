@@ -21,6 +21,7 @@ from livekit.agents import AgentServer, AgentSession, JobContext, llm
 from livekit.agents.ipc.job_executor import JobExecutor as JobExecutor
 from livekit.agents.voice import agent_activity
 from livekit.rtc import _ffi_client
+from livekit.rtc._proto import ffi_pb2
 
 PARTS: Final = (
     ("livekit.agents.job:JobContext", "_on_shutdown"),
@@ -35,6 +36,8 @@ PARTS: Final = (
     ("livekit.agents.voice.agent_activity:", "_SpeechHandleContextVar"),
     ("livekit.agents.voice.room_io:RoomIO", "_user_tr_output"),
     ("livekit.rtc._ffi_client:FfiClient", "_instance"),
+    ("livekit.rtc.track_publication:RemoteTrackPublication", "_ffi_handle"),
+    ("livekit.rtc._proto.ffi_pb2:FfiRequest", "ENABLE_REMOTE_TRACK_PUBLICATION_FIELD_NUMBER"),
     ("livekit.rtc._ffi_client:", "get_ffi_lib"),
 )
 """The private parts that this module and the fork server use: `module:class`, and the name in it."""
@@ -196,6 +199,18 @@ def keep_voice(session: AgentSession[Any]) -> None:
         await capture_frame(frame)
 
     output.capture_frame = capture_when_subscribed  # type: ignore[method-assign]
+
+
+def switch(publication: rtc.RemoteTrackPublication, on: bool) -> None:
+    """
+    Let LiveKit send a subscribed track, or stop sending it; it stays subscribed.
+
+    Other SDKs call this `setEnabled`; the Python SDK has the request and no method for it (livekit 1.1.21).
+    """
+    request = ffi_pb2.FfiRequest()
+    request.enable_remote_track_publication.track_publication_handle = publication._ffi_handle.handle
+    request.enable_remote_track_publication.enabled = on
+    _ffi_client.FfiClient.instance.request(request)
 
 
 def speech_items(handle: Any) -> list[llm.ChatItem]:

@@ -1,8 +1,10 @@
 """
 What agents see of their user: the newest picture of the camera and of the shared screen.
 
-A track is received only while an agent has the floor whose modality wants it. Pictures go to the language
-model with the user's words, one of each source per answer; they are kept nowhere.
+A track is received only while an agent has the floor whose modality wants it. It stays subscribed meanwhile
+and is switched off at LiveKit: over two peer connections a track that was given back and is asked for again
+mostly brings no pictures (livekit 1.1.21). What no agent of the session wants is given back for good.
+Pictures go to the language model with the user's words, one of each source per answer; they are kept nowhere.
 """
 
 import asyncio
@@ -14,6 +16,7 @@ import av
 from livekit import rtc
 from livekit.agents import llm
 
+from agent import library
 from config_store.personas import MODALITY_PARTS
 from config_store.schema import SessionConfig
 
@@ -48,7 +51,8 @@ class Eyes:
         self._wanted: frozenset[int] = frozenset()
         self._newest: dict[int, rtc.VideoFrame] = {}
         self._reading: dict[str, asyncio.Task[None]] = {}
-        self._is_open = any(wanted_by(config, agent) for agent in config.agents)
+        self._ever_wanted = frozenset[int]().union(*(wanted_by(config, agent) for agent in config.agents))
+        self._is_open = bool(self._ever_wanted)
         if self._is_open:
             room.on("track_subscribed", self._on_track)
             room.on("track_unsubscribed", self._on_track_gone)
@@ -59,7 +63,7 @@ class Eyes:
         self._choose()
 
     def look(self, agent: str) -> None:
-        """This agent has the floor: receive what it wants, give back the rest."""
+        """This agent has the floor: receive what it wants, and nothing else."""
         self._wanted = wanted_by(self._config, agent)
         self._choose()
 
@@ -85,16 +89,24 @@ class Eyes:
         for participant in self._room.remote_participants.values():
             for publication in participant.track_publications.values():
                 if publication.kind == rtc.TrackKind.KIND_VIDEO:
-                    publication.set_subscribed(self._wants(publication, participant))
-
-    def _wants(self, publication: Any, participant: rtc.RemoteParticipant) -> bool:
-        return participant.identity == self._user and publication.source in self._wanted
+                    self._receive(publication.track, publication, participant)
 
     def _on_track(self, track: Any, publication: Any, participant: rtc.RemoteParticipant) -> None:
-        if track.kind != rtc.TrackKind.KIND_VIDEO:
-            return
-        if not self._wants(publication, participant):
+        if track.kind == rtc.TrackKind.KIND_VIDEO:
+            self._receive(track, publication, participant)
+
+    def _receive(self, track: Any, publication: Any, participant: rtc.RemoteParticipant) -> None:
+        """Receive this track, or not, as it is wanted now."""
+        may_be_user = self._user in (None, participant.identity)
+        if not may_be_user or publication.source not in self._ever_wanted:
             publication.set_subscribed(False)
+            return
+        if track is None:
+            return  # LiveKit subscribes by itself; this is asked again then
+        wanted = participant.identity == self._user and publication.source in self._wanted
+        library.switch(publication, wanted)
+        if not wanted:
+            self._on_track_gone(track, publication, participant)
         elif publication.sid not in self._reading:
             self._reading[publication.sid] = asyncio.create_task(
                 self._read(track, publication.source), name="eyes"

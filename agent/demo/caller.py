@@ -28,6 +28,9 @@ WARM_UP_TOPIC = "caller.warm_up"
 CONNECTION = rtc.RoomOptions(single_peer_connection=False)
 """One peer connection for each direction, as in the agent: on a busy machine that is heard much sooner."""
 
+VOICE_WITHIN = 3.0
+"""Longest wait in seconds for a voice in the room before the microphone opens."""
+
 LISTENED_WITHIN = 5.0
 """Longest wait in seconds for somebody to listen before the first words; they are said then all the same."""
 
@@ -94,9 +97,12 @@ class Caller(Listener):
                 self.joined_at = time.monotonic()
                 self._see_everybody()
                 if self._microphone:
-                    # The SDK (livekit 1.1.21) delivers nothing while a track is being published, and the
-                    # agent speaks as soon as it sees one: what that waits for, a connection, is there before.
+                    # The SDK (livekit 1.1.21) delivers nothing while a track is being published, the agent's
+                    # voice neither: on a busy machine its first words would be missed. So it comes first.
                     await self.room.local_participant.publish_data(b"", topic=WARM_UP_TOPIC)
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(VOICE_WITHIN):
+                            await self.voice_came.wait()
                     self._microphone.open()
                     options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
                     self._published = await self.room.local_participant.publish_track(

@@ -1,5 +1,6 @@
 """Which pictures an agent receives, and how they reach its language model."""
 
+import asyncio
 import base64
 import io
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import pytest
 from livekit import rtc
 from livekit.agents import llm
 
+from agent import library
 from agent.agents.seeing import LONGEST_SIDE, Eyes, data_url, shown
 from config_store.schema import SessionConfig
 
@@ -24,10 +26,13 @@ class Publication:
         self.kind = rtc.TrackKind.KIND_VIDEO
         self.source = source
         self.sid = f"TR_{source}"
-        self.asked: list[bool] = []
+        self.track: Any = None
+        self.is_on: list[bool] = []
+        self.given_back = False
 
     def set_subscribed(self, subscribed: bool) -> None:
-        self.asked.append(subscribed)
+        assert not subscribed, "a track that was given back is not asked for again"
+        self.given_back = True
 
 
 class Person:
@@ -59,9 +64,18 @@ def config(profile: str, **modalities: str) -> SessionConfig:
     return SessionConfig.model_validate({"modality_profile": profile, "agents": {"plain": {}, **agents}})
 
 
-async def test_tracks_follow_the_agent_that_has_the_floor() -> None:
-    """The screen is received while an agent that wants it talks, given back for the next; others' never."""
+@pytest.fixture(autouse=True)
+def switches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LiveKit's switch of a track, noted with the track."""
+    monkeypatch.setattr(library, "switch", lambda publication, on: publication.is_on.append(on))
+
+
+async def test_tracks_follow_the_agent_that_has_the_floor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The screen is received while an agent that wants it talks, and off for the next; others' never."""
+    monkeypatch.setattr(Eyes, "_read", lambda *_: asyncio.Event().wait())
     room = Room()
+    for publication in (room.user.screen, room.user.camera):
+        publication.track = type("Track", (), {"kind": rtc.TrackKind.KIND_VIDEO})()
     eyes = Eyes(
         cast(Any, room), config("audio_camera_screenshare", seer="audio_screenshare", listener="audio_only")
     )
@@ -69,24 +83,27 @@ async def test_tracks_follow_the_agent_that_has_the_floor() -> None:
     for agent in ("seer", "listener", "plain"):
         eyes.look(agent)
 
-    assert room.user.screen.asked == [False, True, False, True]
-    assert room.user.camera.asked == [False, False, False, True]
-    assert True not in room.other.screen.asked + room.other.camera.asked
+    assert room.user.screen.is_on == [False, True, False, True]
+    assert room.user.camera.is_on == [False, False, False, True]
+    assert not room.user.screen.given_back
+    assert room.other.screen.given_back
+    assert room.other.camera.given_back
+    assert room.other.screen.is_on + room.other.camera.is_on == []
     await eyes.aclose()
     assert room.handlers == {}
 
 
-async def test_a_track_that_comes_unwanted_is_given_back() -> None:
-    """LiveKit subscribes by itself; what the agent does not want is given back at once."""
+async def test_a_track_that_no_agent_wants_is_given_back() -> None:
+    """LiveKit subscribes by itself; what nobody in the session wants is given back at once."""
     room = Room()
     eyes = Eyes(cast(Any, room), config("audio_screenshare"))
     eyes.look("plain")
     eyes.follow("user")
     track = type("Track", (), {"kind": rtc.TrackKind.KIND_VIDEO})()
-    room.user.camera.asked.clear()
+    room.user.camera.given_back = False
     room.handlers["track_subscribed"](track, room.user.camera, room.user)
 
-    assert room.user.camera.asked == [False]
+    assert room.user.camera.given_back
     await eyes.aclose()
 
 
