@@ -102,7 +102,8 @@ class Caller(Listener):
                     await self.room.local_participant.publish_data(b"", topic=WARM_UP_TOPIC)
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(VOICE_WITHIN):
-                            await self.voice_came.wait()
+                            await self.voice_or_end.wait()
+                if self._microphone and self.room.isconnected():
                     self._microphone.open()
                     options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
                     self._published = await self.room.local_participant.publish_track(

@@ -58,7 +58,7 @@ class Listener:
         disconnect_reason: Name of LiveKit's reason, such as `ROOM_DELETED`; None while connected.
         joined_at: `time.monotonic` of the connection.
         left_at: `time.monotonic` of its end; None before.
-        voice_came: Set once somebody's audio is received.
+        voice_or_end: Set once somebody's audio is received, and when the connection is over.
     """
 
     def __init__(self, name: str, on_note: Callable[[str, Any], None] | None = None) -> None:
@@ -72,7 +72,7 @@ class Listener:
         self.disconnect_reason: str | None = None
         self.joined_at = 0.0
         self.left_at: float | None = None
-        self.voice_came = asyncio.Event()
+        self.voice_or_end = asyncio.Event()
         self._note = on_note or (lambda _kind, _what: None)
         self._waiting: set[asyncio.Event] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -165,7 +165,7 @@ class Listener:
         if isinstance(track, rtc.RemoteAudioTrack):
             self._see(participant)
             self._keep(self._hear(track, participant.identity), "hearing")
-            self.voice_came.set()
+            self.voice_or_end.set()
 
     async def _hear(self, track: rtc.RemoteAudioTrack, identity: str) -> None:
         stream = rtc.AudioStream(track, sample_rate=RATE, num_channels=1)
@@ -216,6 +216,7 @@ class Listener:
 
     def _on_disconnected(self, reason: "rtc.DisconnectReason.ValueType") -> None:
         self.disconnect_reason = rtc.DisconnectReason.Name(reason)
+        self.voice_or_end.set()
         self.left_at = time.monotonic()
         self._note("left", self.disconnect_reason)
         self._wake()
