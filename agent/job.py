@@ -117,6 +117,6 @@ async def _connect(ctx: JobContext) -> None:
 
     Only after the claim, so that a job that lost it is never seen in the room. Over two peer connections:
     with one for both directions, which is the SDK's choice when not told (livekit 1.1.21), the same calls
-    took half as much CPU again, and on a busy machine twice as long until both sides were heard.
+    took more CPU, and on a busy machine twice as long until both were heard (benchmarks/connections.py).
     """
     await ctx.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_ALL, single_peer_connection=False)

@@ -23,8 +23,6 @@ OPUS_RATE = 48_000
 STEP = 320
 BEAT_SECONDS = 8.0
 """Each caller speaks once in this time."""
-CONNECTION = rtc.RoomOptions(single_peer_connection=False)
-"""One peer connection for each direction: a caller has a third less CPU so (`benchmarks.connections`)."""
 LOUD = 300
 """Peak of a 20 ms step that is sound; silence after Opus stays below 10."""
 
@@ -50,7 +48,7 @@ class OneCall:
     async def join(self, url: str, token: str, *, speaks: bool) -> None:
         """Connect; with a microphone when it speaks."""
         self.begun_at = time.monotonic()
-        await self.room.connect(url, token, CONNECTION)
+        await self.room.connect(url, token)
         self.connected_at = time.monotonic()
         if speaks:
             source = rtc.AudioSource(RATE, 1, queue_size_ms=200)
