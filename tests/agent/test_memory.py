@@ -8,16 +8,16 @@ import ctypes
 from agent import memory
 
 lib = ctypes.CDLL(None)
-lib.malloc.restype = lib.sbrk.restype = ctypes.c_void_p
-lib.malloc.argtypes = lib.sbrk.argtypes = [ctypes.c_ssize_t]
+lib.malloc.restype = ctypes.c_void_p
+lib.malloc.argtypes = [ctypes.c_ssize_t]
 lib.free.argtypes = [ctypes.c_void_p]
 blocks = [lib.malloc(3000) for _ in range(4000)]
 for block in blocks[::2]:
     lib.free(block)
-end = lib.sbrk(0)
+last = max(blocks)
 if FILL:
     memory.fill_holes()
-print(sum(lib.malloc(size) < end for size in (300, 1000, 3000) for _ in range(200)))
+print(sum(lib.malloc(size) < last for size in (300, 1000, 3000) for _ in range(200)))
 """
 
 
