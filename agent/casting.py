@@ -91,7 +91,7 @@ class Casting:
         await registry.close(*(model for models in self._made.values() for model in models.values()))
 
     def _make(self, owner: str | None, kinds: Collection[Kind]) -> dict[str, Any]:
-        if self._config.modality_profile == "text_only":
+        if self._config.is_text_only:
             kinds = [kind for kind in kinds if kind == "llm"]
         found = {kind: _BUILD[kind](self._config, owner, self._keys) for kind in kinds}
         made: dict[Kind, Any] = {kind: model for kind, model in found.items() if model is not None}

@@ -120,10 +120,9 @@ class Conversation:
     # ------------------------------------------------------------------ making
 
     def _make_session(self) -> AgentSession[None]:
-        text_only = self._config.modality_profile == "text_only"
         session: AgentSession[None] = AgentSession(
             **self._casting.for_session(),
-            vad=None if text_only else build_vad(),
+            vad=None if self._config.is_text_only else build_vad(),
             turn_handling=cast(TurnHandlingOptions, turn_handling(self._config, self._turn_detector)),
             user_away_timeout=None,  # our clock decides what a silence means
             session_close_transcript_timeout=LATE_WORDS_SECONDS,
@@ -139,7 +138,7 @@ class Conversation:
         return session
 
     def _room_options(self) -> room_io.RoomOptions:
-        text_only = self._config.modality_profile == "text_only"
+        text_only = self._config.is_text_only
         return room_io.RoomOptions(
             audio_input=False if text_only or self._ears else self._audio_input(),
             audio_output=not text_only,
@@ -168,7 +167,7 @@ class Conversation:
         if history is not None:
             self._resuming = True
             self._session.history.insert(list(history.items))  # what a next agent is told of
-        if self._config.listen_to == "all" and self._config.modality_profile != "text_only":
+        if self._config.listen_to == "all" and not self._config.is_text_only:
             self._ears = Ears(self._ctx.room, listening_rate(self._config), lambda: self._people.present)
             self._session.input.audio = self._ears
         await self._session.start(

@@ -7,9 +7,9 @@ only in the jobs the fork server dies and takes them along at their next log lin
 parent alone decides about ends. SIGUSR2 tells a job of a drain; until the job listens it must not kill it.
 
 Then everything that a call uses is loaded, so that jobs share it and no first words wait for it; it is used
-once by `agent.before_fork`, after the modules of AGENT_MODULES. The end-of-turn weights are not loaded:
-nothing here uses them, and the switch that leaves them out leaves out the voice detector's too, which is
-therefore loaded here.
+once by `agent.before_fork`, after the modules of AGENT_MODULES. The end-of-turn weights are loaded only for
+the turn detector that uses them; the library's switch that leaves them out leaves out the voice detector's
+too, which is therefore loaded here.
 """
 
 import signal
@@ -33,6 +33,8 @@ levels.preload()
 local_inference.init_vad()
 _ffi_client.get_ffi_lib()  # maps the native library; its runtime starts in each job
 _settings = load()
+if _settings.turn_detector == "v1-mini":
+    local_inference.init_eot()
 guard_stderr(_settings)
 library.warm_up()
 registry.prewarm(_settings.prewarm)

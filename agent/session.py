@@ -38,12 +38,6 @@ from config_store.verdict import Verdict
 
 GOODBYE_SECONDS = 10.0
 """Longest goodbye in seconds; a session is over at most this long after its end was due."""
-TELL_SECONDS = 2.0
-"""Longest wait in seconds for the client to be told of the end."""
-DELIVERY_SECONDS = 0.2
-"""What was sent is under way for a moment, and a room that is deleted meanwhile drops it."""
-DELIVERY_FACTOR = 4
-"""On a busy machine it is under way for longer: so many times what sending took, within `TELL_SECONDS`."""
 
 logger = logging.getLogger(__name__)
 
@@ -229,8 +223,7 @@ class Session:
         await self._conversation.close()
         await self._attempt.end(end)
         self._signals.event("ended", reason=end.reason)
-        sent_seconds = await self._signals.flush(TELL_SECONDS)
-        await asyncio.sleep(min(max(DELIVERY_SECONDS, DELIVERY_FACTOR * sent_seconds), TELL_SECONDS))
+        await self._signals.deliver()
         await self._signals.close()
         if self._config.delete_room_on_end and end.reason != ROOM_DELETED:
             await room.close_room(self._ctx.api, self._ctx.job.room.name)

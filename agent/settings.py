@@ -82,8 +82,8 @@ class Settings(BaseSettings):
     """Time in seconds for everything asked of Redis and SQL at the start of a session."""
     sweep_seconds: float = Field(10.0, gt=0)
     """Time in seconds between two searches for sessions whose record is missing."""
-    turn_detector: Literal["vad"] = "vad"
-    """How the end of a user's turn is found; per worker, because weights load before jobs fork."""
+    turn_detector: Literal["vad", "v1-mini"] = "vad"
+    """How a user's turn ends: `vad` by silence alone; `v1-mini` by LiveKit's model too (240 MB more)."""
     log_format: Literal["text", "json"] | None = None
     """Log lines as text or JSON; unset: text on a terminal, JSON elsewhere."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

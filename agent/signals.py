@@ -18,6 +18,13 @@ SESSION_ID: Final = "session.id"
 EVENTS_OF_AN_ATTEMPT: Final = 10_000
 """Numbers that each attempt has for its events, so that `seq` grows when another process goes on."""
 
+SEND_SECONDS: Final = 2.0
+"""Longest wait in seconds for the last events to be sent, and again for them to arrive."""
+UNDER_WAY_SECONDS: Final = 0.2
+"""What was sent is under way for a moment."""
+UNDER_WAY_FACTOR: Final = 4
+"""On a busy machine it is under way for longer: so many times what sending took."""
+
 State = Literal["starting", "live", "user_away", "ending"]
 
 logger = logging.getLogger(__name__)
@@ -80,15 +87,16 @@ class Signals:
             self._attributes.update(changed)
             self._queue.put_nowait(("", dict(self._attributes)))
 
-    async def flush(self, seconds: float) -> float:
-        """Wait until all that was told has been sent, for at most this long; how many seconds that took."""
+    async def deliver(self) -> None:
+        """Wait until all that was told is sent and had time to arrive: a room that is deleted drops it."""
         began = time.monotonic()
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(SEND_SECONDS):
                 await self._queue.join()
         except TimeoutError:
             logger.warning("session events were still unsent when the session ended")
-        return time.monotonic() - began
+        under_way = UNDER_WAY_FACTOR * (time.monotonic() - began)
+        await asyncio.sleep(min(max(UNDER_WAY_SECONDS, under_way), SEND_SECONDS))
 
     async def close(self) -> None:
         """Send nothing more."""

@@ -12,8 +12,6 @@ from agent.signals import Signals
 
 ARRIVAL_SECONDS = 5.0
 """How long a refused or ended session waits for somebody to tell it to."""
-TELL_SECONDS = 1.0
-"""Longest wait in seconds for the client to be told."""
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +40,6 @@ async def turn_away(attempt: Attempt, ctx: JobContext, reason: str) -> None:
             await arrived.wait()
     except TimeoutError:
         logger.info("nobody came to be told", extra=attempt.log_fields)
-    await signals.flush(TELL_SECONDS)
+    await signals.deliver()
     await signals.close()
     await room.close_room(ctx.api, ctx.job.room.name)

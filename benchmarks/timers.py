@@ -1,10 +1,10 @@
 """
-How late timers fire, with many sessions at once, and how long `agent session start` takes.
+How late timers fire, with many sessions at once, and how long `agent session start` and `end` take.
 
 `python -m benchmarks.timers` starts 50 sessions in writing, then 8 with audio both ways, each with something
 due every second, and reads from their records what the timers themselves noted. Beside them a process that
-does nothing else wakes up ten times a second: how late that is, is the machine's part. Exit status 1 when a
-p99 is above the goal.
+does nothing else wakes up ten times a second: how late that is, is the machine's part. Then it ends sessions
+one after the other, from the command to the state that says so. Exit status 1 when a p99 is above the goal.
 """
 
 import argparse
@@ -16,6 +16,8 @@ from statistics import quantiles
 
 from sqlalchemy import Engine
 
+from agent import stores
+from agent.running import end_session
 from agent.settings import Settings
 from agent.starting import Started, Wanted, start_session
 from agent.transcripts.database import open_engine
@@ -23,8 +25,11 @@ from agent.transcripts.history import OPERATOR, load
 from agent.transcripts.recorded import read_entries
 from benchmarks.stage import Stage, wait_for_quiet
 from benchmarks.switchboard import Callers
+from config_store.state import SessionState, state_key
 
 GOAL_SECONDS = 0.05
+GOAL_END_SECONDS = 1.0
+ENDED = 20
 METRONOME = """
 import asyncio, json, sys
 
@@ -76,7 +81,38 @@ async def main(text: int, audio: int) -> int:
                 f"p50 {_percentile(starts, 50) * 1000:.0f} ms, p95 {_percentile(starts, 95) * 1000:.0f} ms"
             )
         engine.dispose()
+        ends = await _ends(stage, settings, ENDED)
+        missed |= max(ends) > GOAL_END_SECONDS
+        print(
+            f"agent session end, {ENDED} one after the other, until the session ends: "
+            f"p50 {_percentile(ends, 50) * 1000:.0f} ms, p95 {_percentile(ends, 95) * 1000:.0f} ms, "
+            f"most {max(ends) * 1000:.0f} ms (goal: ≤ {GOAL_END_SECONDS * 1000:.0f} ms)"
+        )
     return 1 if missed else 0
+
+
+async def _ends(stage: Stage, settings: Settings, count: int) -> list[float]:
+    """Seconds from the command to its effect, session by session."""
+    ends: list[float] = []
+    async with Callers(stage.folder) as callers, stores.open_redis(stage.valkey.url, 1.0) as client:
+        for number in range(count):
+            one = await start_session(settings, Wanted(session_id=f"end-{number}", bundle="timed"))
+            await callers.join(one.url, one.token)
+            state = SessionState(client, state_key(one.session_id))
+            await _reached(state, "live")
+            began = time.monotonic()
+            await end_session(settings, one.session_id, reason="operator", wait=False)
+            await _reached(state, "ending", "ended")
+            ends.append(time.monotonic() - began)
+    return ends
+
+
+async def _reached(state: SessionState, *phases: str) -> None:
+    async with asyncio.timeout(10.0):
+        while True:
+            if (await state.read()).get("phase") in phases:
+                return
+            await asyncio.sleep(0.005)
 
 
 async def _round(

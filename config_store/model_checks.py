@@ -49,9 +49,7 @@ def _present(config: SessionConfig) -> Iterator[Finding]:
         models = config.models_for(name)
         if agent.class_ is not None or models.realtime is not None:
             continue
-        needed: tuple[Kind, ...] = (
-            ("llm",) if config.modality_profile == "text_only" else ("stt", "llm", "tts")
-        )
+        needed: tuple[Kind, ...] = ("llm",) if config.is_text_only else ("stt", "llm", "tts")
         lacking = [kind for kind in needed if getattr(models, kind) is None]
         if lacking:
             keys = ", ".join(f"models.{kind} ({_WORDS[kind]})" for kind in lacking)

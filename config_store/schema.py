@@ -150,6 +150,11 @@ class SessionConfig(Section):
     metadata: Annotated[JsonObject, _OPEN] = Field(default_factory=dict)
     """The application's own; copied to the transcript, never read."""
 
+    @property
+    def is_text_only(self) -> bool:
+        """Whether the session is held in writing: there is no voice, and nothing is listened to."""
+        return self.modality_profile == "text_only"
+
     def voice_for(self, agent: str | None, provider: str) -> str | None:
         """The voice of an agent (None: of the session) at a provider; None: the provider's default."""
         own = self.agents[agent].voice_id if agent is not None else None

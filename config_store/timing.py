@@ -17,16 +17,16 @@ class TurnTaking(Section):
     """When a turn is over and when the user may interrupt."""
 
     min_delay: Annotated[float, _LISTED] = Field(0.4, ge=0, le=10)
-    """Seconds of silence after which a turn that seems complete is over."""
+    """Seconds of silence after which a turn that seems complete is over; for the detector `vad` any."""
 
     max_delay: Annotated[float, _LISTED] = Field(3.0, ge=0, le=30)
-    """Seconds of silence after which any turn is over."""
+    """Seconds of silence after which any turn is over, also one that the detector `v1-mini` doubts."""
 
     interruptions: Annotated[bool, _LISTED] = True
     """Whether the user's speech stops the agent's."""
 
     min_interruption_duration: Annotated[float, _LISTED] = Field(0.5, ge=0, le=10)
-    """Seconds of the user's speech that count as an interruption."""
+    """Seconds of speech after which the agent falls silent; shorter speech stops it when its turn is over."""
 
     preemptive_generation: Annotated[bool, _LISTED] = True
     """Whether an answer is begun before the turn is certainly over; quicker, and costs more tokens."""

@@ -29,6 +29,16 @@ def test_links_lead_somewhere(page: str) -> None:
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
+def test_the_readme_points_to_files_that_exist() -> None:
+    """Who looks for the place of a thing is not sent to one that moved."""
+    named = re.findall(
+        r"`((?:agent|config_store|tests|bundles|deploy)/[\w./]*)`", (ROOT / "README.md").read_text()
+    )
+
+    assert len(named) > 20
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
 def test_the_readmes_bundle_is_valid(tmp_path: Path) -> None:
     """The bundle on the README's first screen compiles."""
     from config_store.compiled import compile_bundles

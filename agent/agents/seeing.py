@@ -52,8 +52,7 @@ class Eyes:
         self._newest: dict[int, rtc.VideoFrame] = {}
         self._reading: dict[str, asyncio.Task[None]] = {}
         self._ever_wanted = frozenset[int]().union(*(wanted_by(config, agent) for agent in config.agents))
-        self._is_open = bool(self._ever_wanted)
-        if self._is_open:
+        if self._ever_wanted:
             room.on("track_subscribed", self._on_track)
             room.on("track_unsubscribed", self._on_track_gone)
 
@@ -74,7 +73,7 @@ class Eyes:
 
     async def aclose(self) -> None:
         """See nothing any more."""
-        if not self._is_open:
+        if not self._ever_wanted:
             return
         self._room.off("track_subscribed", self._on_track)
         self._room.off("track_unsubscribed", self._on_track_gone)
@@ -84,7 +83,7 @@ class Eyes:
         await asyncio.gather(*reading, return_exceptions=True)
 
     def _choose(self) -> None:
-        if not self._is_open:
+        if not self._ever_wanted:
             return  # what the modality profile leaves out is refused for the whole room
         for participant in self._room.remote_participants.values():
             for publication in participant.track_publications.values():

@@ -97,22 +97,28 @@ class Caller(Listener):
                 self.joined_at = time.monotonic()
                 self._see_everybody()
                 if self._microphone:
-                    # The SDK (livekit 1.1.21) delivers nothing while a track is being published, the agent's
-                    # voice neither: on a busy machine its first words would be missed. So it comes first.
-                    await self.room.local_participant.publish_data(b"", topic=WARM_UP_TOPIC)
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(VOICE_WITHIN):
-                            await self.voice_or_end.wait()
-                if self._microphone and self.room.isconnected():
-                    self._microphone.open()
-                    options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
-                    self._published = await self.room.local_participant.publish_track(
-                        self._microphone.track, options
-                    )
+                    await self._open(self._microphone)
         except TimeoutError:
             raise CallerError(f"{self.name}: no connection to {self.url} within {within:g} s") from None
         except rtc.ConnectError as exc:
             raise CallerError(f"{self.name}: no connection to {self.url}: {exc.message}") from None
+
+    async def _open(self, microphone: Microphone) -> None:
+        """
+        Publish the microphone once a voice is heard, or after `VOICE_WITHIN` seconds without one.
+
+        The SDK (livekit 1.1.21) delivers nothing while a track is being published, the agent's voice neither:
+        on a busy machine its first words would be missed. The empty message makes the connection meanwhile.
+        """
+        me = self.room.local_participant
+        await me.publish_data(b"", topic=WARM_UP_TOPIC)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(VOICE_WITHIN):
+                await self.voice_or_end.wait()
+        if self.room.isconnected():
+            microphone.open()
+            options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
+            self._published = await me.publish_track(microphone.track, options)
 
     async def say(self, text: str) -> Spoken:
         """

@@ -21,16 +21,19 @@ def turn_handling(config: SessionConfig, turn_detector: str, *, agent: str | Non
 
     Args:
         config: The session's configuration.
-        turn_detector: The worker's choice; `vad` is the only one now. A session in writing needs none.
+        turn_detector: The worker's choice, `vad` or `v1-mini`. A session in writing needs none.
         agent: Whose models count; None: the session's. A realtime model finds turns by itself.
     """
     turns = config.turn_taking
+    detection: Any = turn_detector
     if config.models_for(agent).realtime is not None:
-        turn_detector = "realtime_llm"
-    elif config.modality_profile == "text_only":
-        turn_detector = "manual"  # each text is a turn
+        detection = "realtime_llm"
+    elif config.is_text_only:
+        detection = "manual"  # each text is a turn
+    elif turn_detector == "v1-mini":
+        detection = inference.TurnDetector(version="v1-mini")  # without a version it may be one in the cloud
     return {
-        "turn_detection": turn_detector,
+        "turn_detection": detection,
         "endpointing": {
             "mode": "fixed",
             "min_delay": turns.min_delay,

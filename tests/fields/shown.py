@@ -11,6 +11,7 @@ OPENAI = WIRE + "test_openai_wire.py::"
 ELEVEN = WIRE + "test_elevenlabs_wire.py::"
 TABLE = WIRE + "test_tuning_table.py::test_a_cell_is_what_goes_out"
 AGENTS = WIRE + "test_agents_wire.py::"
+TURNS = E2E + "test_turn_taking.py::"
 TIMERS = E2E + "test_timers.py::"
 POLICY = UNIT + "config_store/test_policy.py::"
 
@@ -27,7 +28,7 @@ SHOWN = {
     "models": ROOMS + "test_three_organizations_at_once_see_nothing_of_each_other",
     "voice_id": OPENAI + "test_speech_carries_key_model_voice_speed_and_instructions",
     "voice_tuning": ELEVEN + "test_voice_and_every_setting_reach_the_socket",
-    "turn_taking": WIRE + "test_relay.py::test_turns_are_decided_explicitly",
+    "turn_taking": TURNS + "test_a_turn_is_over_when_the_bundle_says_so",
     "agents": AGENTS + "test_a_handover_there_and_back_keeps_the_talk_in_order",
     "initial_agent": EVERYTHING + "test_a_call_that_uses_every_field",
     "listen_to": E2E + "test_listen_to_all.py::test_an_agent_that_listens_to_all_hears_both_callers",
@@ -69,10 +70,10 @@ SHOWN = {
     "voice_tuning.style": ELEVEN + "test_voice_and_every_setting_reach_the_socket",
     "voice_tuning.use_speaker_boost": ELEVEN + "test_voice_and_every_setting_reach_the_socket",
     "voice_tuning.instructions": OPENAI + "test_speech_carries_key_model_voice_speed_and_instructions",
-    "turn_taking.min_delay": WIRE + "test_relay.py::test_turns_are_decided_explicitly",
-    "turn_taking.max_delay": WIRE + "test_relay.py::test_turns_are_decided_explicitly",
-    "turn_taking.interruptions": WIRE + "test_relay.py::test_turns_are_decided_explicitly",
-    "turn_taking.min_interruption_duration": WIRE + "test_relay.py::test_turns_are_decided_explicitly",
+    "turn_taking.min_delay": TURNS + "test_a_turn_is_over_when_the_bundle_says_so",
+    "turn_taking.max_delay": TURNS + "test_a_turn_is_over_when_the_bundle_says_so",
+    "turn_taking.interruptions": TURNS + "test_who_may_interrupt_and_after_how_much_speech",
+    "turn_taking.min_interruption_duration": TURNS + "test_who_may_interrupt_and_after_how_much_speech",
     "turn_taking.preemptive_generation": WIRE + "test_relay.py::test_turns_are_decided_explicitly",
     "agents.*.instructions": AGENTS + "test_a_handover_there_and_back_keeps_the_talk_in_order",
     "agents.*.greeting": ROOMS + "test_three_organizations_at_once_see_nothing_of_each_other",

@@ -112,6 +112,12 @@ def test_a_session_in_writing_detects_no_turns() -> None:
     assert turn_handling(config, "vad")["turn_detection"] == "manual"
 
 
+def test_the_detector_of_turns_runs_on_this_machine() -> None:
+    """Chosen without its version it may be one in the cloud that hears the caller."""
+    detector = turn_handling(SessionConfig.model_validate({}), "v1-mini")["turn_detection"]
+    assert detector.model == "turn-detector-v1-mini"
+
+
 def test_the_voice_detector_needs_no_download() -> None:
     """The detector is the one whose weights come with the library."""
     assert build_vad().model == "silero"
