@@ -37,4 +37,5 @@ if _settings.turn_detector == "v1-mini":
     local_inference.init_eot()
 guard_stderr(_settings)
 library.warm_up()
+library.pace_captions_by_silence()
 registry.prewarm(_settings.prewarm)

@@ -64,7 +64,8 @@ async def main(text: int, audio: int) -> int:
                 sys.executable, "-c", METRONOME, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
             )
             ids, starts = await _round(stage, settings, engine, bundle, count)
-            beside = json.loads((await metronome.communicate())[0])
+            # without input Python 3.11 leaves stdin open, and the metronome goes on
+            beside = json.loads((await metronome.communicate(b""))[0])
             late = await _late(engine, ids)
             missed |= not late or _percentile(late, 99) > GOAL_SECONDS
             print(
@@ -98,7 +99,7 @@ async def _ends(stage: Stage, settings: Settings, count: int) -> list[float]:
         for number in range(count):
             one = await start_session(settings, Wanted(session_id=f"end-{number}", bundle="timed"))
             await callers.join(one.url, one.token)
-            state = SessionState(client, state_key(one.session_id))
+            state = SessionState(client, state_key(one.session_id, one.room))
             await _reached(state, "live")
             began = time.monotonic()
             await end_session(settings, one.session_id, reason="operator", wait=False)

@@ -12,11 +12,13 @@ import pytest
 from livekit import rtc
 from livekit.agents.voice import room_io
 from livekit.agents.voice.room_io._output import _ParticipantAudioOutput
+from livekit.agents.voice.transcription._speaking_rate import SpeakingRateDetector, SpeakingRateStream
 from livekit.rtc import _ffi_client
 
 from agent import library
 from agent.serving import StartError, serve
 from agent.settings import Settings
+from tests.doubles.audio import tone
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -84,6 +86,23 @@ async def test_an_answer_that_is_interrupted_before_anybody_listens_leaves_the_v
     """The library loses the voice for the rest of the call there; once it does not, `keep_voice` can go."""
     assert (await interrupted_before_anybody_listens(kept=False)).cancelled()
     assert not (await interrupted_before_anybody_listens(kept=True)).done()
+
+
+async def test_captions_go_on_with_the_voice_and_wait_in_its_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A voice that sounds, pauses and sounds again: the captions' pace is that of the newest 0.1 s."""
+    monkeypatch.setattr(
+        SpeakingRateStream, "_compute_speaking_rate", SpeakingRateStream._compute_speaking_rate
+    )  # for the others as it was
+    library.pace_captions_by_silence()
+    stream = SpeakingRateDetector().stream()
+    for sounds in (True, False, True):
+        pcm = tone(1.0, 16_000) if sounds else bytes(32_000)
+        stream.push_frame(rtc.AudioFrame(pcm, 16_000, 1, 16_000))
+    stream.end_input()
+    rates = [event.speaking_rate async for event in stream]
+    assert rates[0] == 1.0
+    assert rates[1:11] == [0.0] * 10
+    assert rates[11:21] == [1.0] * 10
 
 
 def test_a_name_that_moved_is_one_line(tmp_path: Path) -> None:

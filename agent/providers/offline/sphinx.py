@@ -1,9 +1,8 @@
 """
 Speech recognition without a network: PocketSphinx over a closed list of phrases.
 
-With a list it answers in 20 to 50 ms and is nearly always right; free dictation with it is neither, and
-its decoder holds the interpreter's lock, so it is not offered. What does not sound like one whole phrase
-of the list is heard as nothing.
+With a list it answers in 20 to 50 ms and is nearly always right; free dictation with it is neither, so it is
+not offered. What does not sound like one whole phrase of the list is heard as nothing.
 """
 
 from __future__ import annotations
@@ -17,13 +16,14 @@ from livekit import rtc
 from livekit.agents import APIConnectOptions, LanguageCode, stt, utils
 from livekit.agents.types import NOT_GIVEN, NotGivenOr
 
+from agent.providers.offline.decoder import Decoder
 from agent.providers.offline.phrases import no_pronunciation, words_of
 
 RATE = 16000
 _SILENCE = bytes(2 * RATE * 3 // 10)
 """0.3 s around an utterance: the decoder needs some to find its first and last word."""
 
-_spare: list[Any] = []
+_spare: list[Decoder] = []
 """A decoder made before the fork; the first recognizer of each process takes its copy of it."""
 
 
@@ -34,7 +34,7 @@ def preload() -> None:
     They share the memory (about 28 MB each otherwise) and save 0.1 s. Starts no thread.
     """
     if not _spare:
-        _spare.append(_new_decoder())
+        _spare.append(Decoder())
 
 
 class SphinxSTT(stt.STT[Any]):
@@ -56,7 +56,7 @@ class SphinxSTT(stt.STT[Any]):
         self._pronunciations = dict(pronunciations or {})
         if not self._phrases:
             raise ValueError("offline speech recognition needs phrases: the list of what a user may say")
-        self._decoder: Any = None
+        self._decoder: Decoder | None = None
         self._thread: ThreadPoolExecutor | None = None
 
     @property
@@ -101,32 +101,20 @@ class SphinxSTT(stt.STT[Any]):
         return self._thread
 
     def _decode(self, pcm: bytes) -> str:
-        decoder = self._load()
-        decoder.start_utt()
-        decoder.process_raw(_SILENCE + pcm + _SILENCE, no_search=False, full_utt=True)
-        decoder.end_utt()
-        hypothesis = decoder.hyp()
-        return self._phrases.get(hypothesis.hypstr.strip(), "") if hypothesis else ""
+        return self._phrases.get(self._load().hear(_SILENCE + pcm + _SILENCE), "")
 
-    def _load(self) -> Any:
+    def _load(self) -> Decoder:
         if self._decoder is None:
-            decoder = _spare.pop() if _spare else _new_decoder()
+            decoder = _spare.pop() if _spare else Decoder()
             for word, phones in self._pronunciations.items():
-                decoder.add_word(word.lower(), phones, True)
-            unknown = [w for w in " ".join(self._phrases).split() if decoder.lookup_word(w) is None]
+                decoder.add_word(word.lower(), phones)
+            unknown = [word for word in " ".join(self._phrases).split() if not decoder.knows(word)]
             if unknown:
                 raise ValueError(no_pronunciation(unknown))
             choices = " | ".join(sorted(self._phrases))
-            decoder.add_jsgf_string("phrases", f"#JSGF V1.0;\ngrammar g;\npublic <phrase> = {choices};\n")
-            decoder.activate_search("phrases")
+            decoder.listen_for(f"#JSGF V1.0;\ngrammar g;\npublic <phrase> = {choices};\n")
             self._decoder = decoder
         return self._decoder
-
-
-def _new_decoder() -> Any:
-    from pocketsphinx import Decoder
-
-    return Decoder(lm=None, loglevel="FATAL")
 
 
 def _at_16_khz(frame: rtc.AudioFrame) -> bytes:
