@@ -25,7 +25,18 @@ RESULTS = Path(__file__).parent / "results"
 VARIANTS = ("bare", "ours", "lean", "bare-trimmed")
 
 PARTS = ("latency", "load", "capacity", "silence")
-OTHERS = ("timers", "config", "scaling", "journal", "records", "history", "growth", "redaction", "soak")
+OTHERS = (
+    "connections",
+    "timers",
+    "config",
+    "scaling",
+    "journal",
+    "records",
+    "history",
+    "growth",
+    "redaction",
+    "soak",
+)
 """Benchmarks with a command of their own, which say themselves whether their goals are reached."""
 
 

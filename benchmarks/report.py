@@ -15,7 +15,7 @@ class Line:
     """None: the baseline has no such figure."""
     ours: float
     goal: str
-    """As text: `≤ 0.60 x` or `≤ 2 s`."""
+    """As text: `≤ 0.60 x` or `≤ 2 s`; `-` for a figure that has none."""
     limit: float
     """What ratio (or, without a baseline, what value) is still the goal."""
     runs: str
@@ -51,7 +51,7 @@ def table(lines: list[Line], notes: list[str]) -> str:
     for line in lines:
         base = "-" if line.baseline is None else f"{line.baseline:.{_places(line)}f} {line.unit}"
         ratio = f"{line.measure:.2f} x" if line.baseline else "-"
-        reached = "reached" if line.reached else "**missed**"
+        reached = "" if line.goal == "-" else "reached" if line.reached else "**missed**"
         rows.append(
             f"| {line.what} | {base} | {line.ours:.{_places(line)}f} {line.unit} | {ratio} | {line.goal} "
             f"| {reached} | {line.runs} |"

@@ -30,6 +30,13 @@ def test_a_goal_is_a_bound_of_the_ratio(ours: float, limit: float, more: bool, r
     assert ("**missed**" in table([line], [])) is not reached
 
 
+def test_a_figure_without_a_goal_is_neither_reached_nor_missed() -> None:
+    """It stands beside the others to be read, and nothing is said of it."""
+    told = table([Line("what", "ms", 100.0, 400.0, "-", 1.0, "1 call")], [])
+    assert "missed" not in told
+    assert "reached" not in told
+
+
 def test_the_last_step_that_held_is_what_a_machine_holds() -> None:
     """A step that did not hold does not count, and each variant stands beside the bare worker."""
     ours, lean = figures.capacity_lines({"capacity": STEPS})

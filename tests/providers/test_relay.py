@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from livekit import rtc
-from livekit.agents import metrics
+from livekit.agents import metrics, vad
 from livekit.agents.types import USERDATA_TIMED_TRANSCRIPT
 
 from agent.providers import patience, registry
 from agent.providers.loudness import LoudTTS, amplified
+from agent.providers.offline.espeak import EspeakTTS
 from agent.providers.turns import build_vad, turn_handling
 from config_store.schema import SessionConfig
 from tests.doubles.elevenlabs_server import ElevenLabsDouble
@@ -121,6 +123,21 @@ def test_the_detector_of_turns_runs_on_this_machine() -> None:
 def test_the_voice_detector_needs_no_download() -> None:
     """The detector is the one whose weights come with the library."""
     assert build_vad().model == "silero"
+
+
+async def test_the_voice_detector_hears_without_a_thread() -> None:
+    """It finds the speech, and no thread of its own was needed for that."""
+    before = {thread.name for thread in threading.enumerate()}
+    frames = await EspeakTTS().synthesize("where is my order").collect()
+    stream = build_vad().stream()
+    stream.push_frame(frames)
+    stream.end_input()
+    found = [event.type async for event in stream]
+    await stream.aclose()
+    assert vad.VADEventType.START_OF_SPEECH in found
+    assert not [
+        thread.name for thread in threading.enumerate() if thread.name not in before and "vad" in thread.name
+    ]
 
 
 def test_models_are_not_waited_for_for_ever() -> None:
