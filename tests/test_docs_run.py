@@ -109,6 +109,7 @@ def test_the_commands_that_printed_the_figures_are_there(
     for command in sorted(named):
         module, *words = shlex.split(command)
         monkeypatch.setattr(sys, "argv", [module, "--help"])
+        monkeypatch.delitem(sys.modules, module, raising=False)  # another test may have imported it
         with pytest.raises(SystemExit) as ended:
             runpy.run_module(module, run_name="__main__", alter_sys=True)
         told = capsys.readouterr().out
