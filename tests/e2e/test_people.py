@@ -61,13 +61,14 @@ async def test_a_second_tab_takes_over_from_the_first(worker: RunningWorker) -> 
 async def test_an_observer_is_listed_and_neither_heard_nor_waited_for(worker: RunningWorker) -> None:
     """Somebody who was there before the user left does not become the user, nor keep the call open."""
     started = await worker.session("watch-1", user_id="u1")
-    async with Caller(started.url, worker.token("watch-1", "watcher")) as watcher:
-        async with worker.caller(started) as caller:
-            await caller.heard_all(after=caller.joined_at)
+    async with worker.caller(started) as caller:
+        await caller.heard_all(after=caller.joined_at)
+        async with Caller(started.url, worker.token("watch-1", "watcher")) as watcher:
             await watcher.say("what are your opening hours")
             await caller.write("where is order seven")
             await caller.wait_words("arrives tomorrow")
-        assert await watcher.wait_left(within=10) == "ROOM_DELETED"
+            await caller.leave()
+            assert await watcher.wait_left(within=10) == "ROOM_DELETED"
 
     record = await worker.transcript("watch-1")
     assert record["end_reason"] == "user_left"

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.harness import RunningWorker
 
-AT_ONCE = 5
+AT_ONCE = 4
 """Calls at once; more would make two cores the thing that is tested."""
 
 Situation = Callable[[RunningWorker], Coroutine[Any, Any, None]]

@@ -10,7 +10,7 @@ PROMPT_AFTER, IDLE_AFTER = 2.0, 4.0  # seconds
 PROMPT = "Are you still there?"
 
 LONG_SESSION, LONG_CALL = "demo-long", "long"
-LONGEST = 9.0  # seconds
+LONGEST = 11.0  # seconds
 GOODBYE_CAP = 10.0
 """Seconds that a goodbye may last after the time is up."""
 
