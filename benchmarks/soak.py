@@ -23,7 +23,7 @@ from agent.transcripts.database import open_engine
 from agent.transcripts.history import EVERYONE, Filters, Owner, every_transcript
 from benchmarks import processes
 from benchmarks.stage import Stage
-from config_store.state import LOOKOUT_KEY, SWEEP_KEY, WORKERS_KEY
+from config_store.state import SWEEP_KEY
 
 AT_ONCE = 8
 SETTLE_SECONDS = 20.0
@@ -110,9 +110,8 @@ async def _rest(
             rooms = len((await lkapi.room.list_rooms(api.ListRoomsRequest())).rooms)
         async with redis.asyncio.Redis.from_url(settings.redis_url.get_secret_value()) as client:
             keys = [key.decode() async for key in client.scan_iter(match="*", count=1000)]
-        turns = (LOOKOUT_KEY, SWEEP_KEY, WORKERS_KEY)  # whose turn it is to look for all: there or not
-        keys = [key for key in keys if not key.endswith(":state") and not key.startswith("worker:")]
-        keys = [key for key in keys if key not in turns]
+        of_workers = ("worker", SWEEP_KEY)
+        keys = [key for key in keys if not key.endswith(":state") and not key.startswith(of_workers)]
         journals = sum(1 for path in settings.journals.rglob("*") if path.is_file())
         now = _state(pid)
         grown = {

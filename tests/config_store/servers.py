@@ -6,8 +6,8 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -95,6 +95,19 @@ def sentinel_config(master: Server) -> str:
     if master.password:
         lines.append(f"sentinel auth-pass main {master.password}")
     return "\n".join([*lines, ""])
+
+
+@contextmanager
+def watched(folder: Path, password: str) -> Iterator[tuple[Server, Server, Server]]:
+    """A master, its replica, and a Sentinel that makes the one the other when it has to."""
+    options = ("--save", "", "--repl-diskless-sync-delay", "0")
+    with Server(folder / "a", *options, password=password) as master:
+        copies = ("--replicaof", "127.0.0.1", str(master.port))
+        with (
+            Server(folder / "b", *options, *copies, password=password) as replica,
+            Server(folder / "s", sentinel=sentinel_config(master)) as sentinel,
+        ):
+            yield master, replica, sentinel
 
 
 def certificate(folder: Path) -> Path:

@@ -22,6 +22,7 @@ from tests.config_store.servers import (
     sentinel_config,
     tls_before,
     until,
+    watched,
 )
 
 SECRET = "s3:cret/@ü"
@@ -185,14 +186,7 @@ async def test_a_server_that_loads_its_data(tmp_path: Path) -> None:
 
 async def test_sentinels_and_a_failover(tmp_path: Path) -> None:
     """The master that Sentinels name is used; after a failover the next, with one failed command at most."""
-    options = ("--save", "", "--repl-diskless-sync-delay", "0")
-    with (
-        Server(tmp_path / "a", *options, password=SECRET) as first,
-        Server(
-            tmp_path / "b", *options, "--replicaof", "127.0.0.1", str(first.port), password=SECRET
-        ) as second,
-        Server(tmp_path / "s", sentinel=sentinel_config(first)) as sentinel,
-    ):
+    with watched(tmp_path, SECRET) as (first, second, sentinel):
         asked: Any = sentinel.client(decode_responses=True)
         with socket.socket() as gone:  # a Sentinel that is down, named first
             gone.bind(("127.0.0.1", 0))

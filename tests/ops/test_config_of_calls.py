@@ -14,7 +14,7 @@ from agent.services.livekit_server import LiveKitServer
 from agent.transcripts.migrations import upgrade
 from config_store.overrides import override_key
 from config_store.redis_client import open_async
-from tests.config_store.servers import Server, sentinel_config, until
+from tests.config_store.servers import Server, until, watched
 from tests.e2e.harness import BUNDLES, RunningWorker, eventually
 
 pytestmark = pytest.mark.e2e
@@ -66,16 +66,8 @@ class Place:
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Server, Server]]:
     """A master, its replica, and a Sentinel over them."""
-    root = tmp_path_factory.mktemp("redis")
-    options = ("--save", "", "--repl-diskless-sync-delay", "0")
-    with (
-        Server(root / "a", *options, password=PASSWORD) as first,
-        Server(
-            root / "b", *options, "--replicaof", "127.0.0.1", str(first.port), password=PASSWORD
-        ) as second,
-        Server(root / "s", sentinel=sentinel_config(first)) as sentinel,
-    ):
-        yield first, second, sentinel
+    with watched(tmp_path_factory.mktemp("redis"), PASSWORD) as servers:
+        yield servers
 
 
 @pytest.fixture(scope="module")
