@@ -8,16 +8,14 @@ from dataclasses import dataclass, replace
 from livekit.agents import JobContext
 from livekit.api import TwirpError
 from livekit.protocol import models
-from sqlalchemy import Engine
 
 from agent import room
 from agent.attempt import Attempt
 from agent.clock import Limits
 from agent.providers import registry
-from agent.transcripts.database import open_engine
 from config_store.compiled import CompiledBundles
 from config_store.overrides import RedisOverrides, override_key, room_override_key
-from config_store.presets import Preset, PresetStore, SqlPresets
+from config_store.preset import StoredPresets
 from config_store.resolve import Call, ConfigRefused, Resolved, resolve_session
 from config_store.schema import SessionConfig
 from config_store.stored import StoredError
@@ -55,7 +53,6 @@ async def configure(attempt: Attempt, ctx: JobContext) -> None:
         return
     dispatch, settings = attempt.dispatch, attempt.settings
     compiled = CompiledBundles(settings.compiled)
-    presets = _Presets(settings.database())
     key = override_key(dispatch.session_id) if dispatch.session_id else room_override_key(attempt.room_name)
     try:
         resolved = await resolve_session(
@@ -64,42 +61,15 @@ async def configure(attempt: Attempt, ctx: JobContext) -> None:
             override_key=key,
             compiled=compiled,
             overrides=RedisOverrides(attempt.redis) if attempt.claimed.guarded else None,
-            presets=presets,
+            presets=StoredPresets(settings.database()),
             catalog=registry.catalog(settings, attempt.keys),
             default_bundle=settings.default_bundle,
             budget_seconds=max(0.0, attempt.deadline - asyncio.get_running_loop().time()),
         )
     except ConfigRefused as exc:
         raise Refused(exc.reason, exc.verdicts) from exc
-    finally:
-        presets.close()
     unfit = tuple(registry.tuning_verdicts(resolved.config))
     await attempt.configured(replace(resolved, verdicts=(*resolved.verdicts, *unfit)))
-
-
-class _Presets:
-    """Presets from a database that is opened only when a session asks for one: most calls have none."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._engine: Engine | None = None
-
-    async def by_id(self, preset_id: str, *, deadline: float) -> Preset | None:
-        """One preset; None when there is none. Raises StoreUnavailableError past the deadline."""
-        return await self._stored().by_id(preset_id, deadline=deadline)
-
-    async def default_of(self, user_id: str, organization: str | None, *, deadline: float) -> Preset | None:
-        """A user's default, of the organization, else of none. Raises StoreUnavailableError."""
-        return await self._stored().default_of(user_id, organization, deadline=deadline)
-
-    def close(self) -> None:
-        """Let go of the database."""
-        if self._engine is not None:
-            self._engine.dispose()
-
-    def _stored(self) -> SqlPresets:
-        self._engine = self._engine or open_engine(self._url)
-        return SqlPresets(PresetStore(self._engine))
 
 
 async def _call(attempt: Attempt, ctx: JobContext, compiled: CompiledBundles) -> Call:

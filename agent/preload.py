@@ -27,12 +27,13 @@ from agent import library  # noqa: E402
 from agent.confidential import guard_stderr  # noqa: E402
 from agent.providers import registry  # noqa: E402
 from agent.settings import load  # noqa: E402
-from config_store import levels  # noqa: E402
+from config_store import levels, preset  # noqa: E402
 
 levels.preload()
 local_inference.init_vad()
 _ffi_client.get_ffi_lib()  # maps the native library; its runtime starts in each job
 _settings = load()
+preset.preload(_settings.database())
 if _settings.turn_detector == "v1-mini":
     local_inference.init_eot()
 guard_stderr(_settings)

@@ -37,7 +37,8 @@ from config_store.dispatch import Dispatch
 from config_store.errors import StoreUnavailableError
 from config_store.folder import BundleFolder
 from config_store.overrides import RedisOverrides, override_key
-from config_store.presets import PresetReader, PresetStore, SqlPresets
+from config_store.preset import PresetReader, StoredPresets
+from config_store.presets import PresetStore
 from config_store.published import Publication
 from config_store.redis_client import open_async
 from config_store.resolve import Call, resolve_session
@@ -162,7 +163,7 @@ async def resolve_figures(rows: Rows, small: Path, large: Path, number: int, cal
             store = PresetStore(open_engine(url))
             store.save("u1", "mine", {"voice_tuning": {"pace": 0.9}}, bundle="interview", is_default=True)
             work[f"resolve, Redis on a Unix socket, preset from {name}"] = (
-                resolving(many, unix, SqlPresets(store)),
+                resolving(many, unix, StoredPresets(url)),
                 None,
             )
         gc.collect()

@@ -18,6 +18,7 @@ from agent.services.ports import free_ports
 from agent.services.tether import end_process, start_tethered
 from agent.services.valkey import EmbeddedValkey
 from agent.settings import Settings
+from agent.transcripts.migrations import upgrade
 from benchmarks import processes
 
 BUNDLES = Path(__file__).parent / "bundles"
@@ -161,6 +162,8 @@ class Ours(RunningWorker):
         }
 
     def _start(self, output: IO[bytes]) -> None:
+        # a worker finds its tables, but for the first start on an embedded database
+        upgrade(f"sqlite:///{self.environment['AGENT_DATA']}/agent.db")
         self.process = start_tethered(
             [sys.executable, "-m", "agent", "start"], output=output, environment=self.environment
         )

@@ -9,7 +9,7 @@ from config_store.dispatch import Dispatch, NotGiven
 from config_store.errors import ConfigRefused, StoreUnavailableError
 from config_store.layer import Layer, Prompt, read_layer
 from config_store.overrides import OverrideReader
-from config_store.presets import Preset, PresetReader
+from config_store.preset import Preset, PresetReader
 from config_store.published import CompiledBundle
 from config_store.routes import Call, Routes
 from config_store.verdict import Verdict

@@ -1,18 +1,16 @@
-"""Presets: settings a user saved under a name, over a bundle."""
+"""The presets in SQL: settings a user saved under a name, over a bundle."""
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, RowMapping, delete, func, insert, select, update
-from sqlalchemy.exc import IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError
 
-from config_store.errors import StoreUnavailableError
+from config_store.preset import Preset
 from config_store.tables import presets
 
 _T = TypeVar("_T")
@@ -24,40 +22,6 @@ class PresetNotFoundError(Exception):
 
 class PresetNameTakenError(Exception):
     """The user has another preset of that name."""
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A saved preset. `organization` is None for none."""
-
-    id: str
-    user_id: str
-    organization: str | None
-    name: str
-    bundle: str
-    settings: Mapping[str, Any] = field(repr=False)
-    is_default: bool
-    created_at: datetime
-    updated_at: datetime
-
-    def as_dict(self) -> dict[str, Any]:
-        """The preset as JSON."""
-        return {
-            **vars(self),
-            "settings": dict(self.settings),
-            "created_at": self.created_at.isoformat(),
-            "updated_at": self.updated_at.isoformat(),
-        }
-
-
-class PresetReader(Protocol):
-    """Where a session reads presets."""
-
-    async def by_id(self, preset_id: str, *, deadline: float) -> Preset | None:
-        """One preset; None when there is none. Raises StoreUnavailableError past the deadline."""
-
-    async def default_of(self, user_id: str, organization: str | None, *, deadline: float) -> Preset | None:
-        """A user's default, of the organization, else of none. Raises StoreUnavailableError."""
 
 
 class PresetStore:
@@ -81,22 +45,6 @@ class PresetStore:
         """One preset; None when there is none."""
         with self._engine.connect() as connection:
             row = connection.execute(select(presets).where(presets.c.id == preset_id)).mappings().first()
-        return _preset(row) if row is not None else None
-
-    def default_of(self, user_id: str, organization: str | None = None) -> Preset | None:
-        """A user's default: the organization's, else the one of no organization; None: there is none."""
-        query = (
-            select(presets)
-            .where(
-                presets.c.user_id == user_id,
-                presets.c.organization.in_({organization or "", ""}),
-                presets.c.is_default,
-            )
-            .order_by(presets.c.organization.desc())
-            .limit(1)
-        )
-        with self._engine.connect() as connection:
-            row = connection.execute(query).mappings().first()
         return _preset(row) if row is not None else None
 
     def save(
@@ -234,34 +182,4 @@ def _owner(user_id: str, organization: str | None) -> tuple[Any, ...]:
 
 
 def _preset(row: RowMapping) -> Preset:
-    values = dict(row)
-    values["organization"] = values["organization"] or None
-    for key in ("created_at", "updated_at"):
-        if values[key].tzinfo is None:  # SQLite keeps no zone; what is written is UTC
-            values[key] = values[key].replace(tzinfo=UTC)
-    return Preset(**values)
-
-
-class SqlPresets:
-    """A PresetReader over a PresetStore; each question is asked in a thread, and given up at the deadline."""
-
-    def __init__(self, store: PresetStore) -> None:
-        self._store = store
-
-    async def by_id(self, preset_id: str, *, deadline: float) -> Preset | None:
-        """See `PresetReader`."""
-        return await _asked(lambda: self._store.get(preset_id), deadline)
-
-    async def default_of(self, user_id: str, organization: str | None, *, deadline: float) -> Preset | None:
-        """See `PresetReader`."""
-        return await _asked(lambda: self._store.default_of(user_id, organization), deadline)
-
-
-async def _asked(question: Callable[[], _T], deadline: float) -> _T:
-    try:
-        async with asyncio.timeout_at(deadline):
-            return await asyncio.to_thread(question)
-    except TimeoutError:
-        raise StoreUnavailableError("the database", "no answer within the time budget") from None
-    except (SQLAlchemyError, OSError) as exc:
-        raise StoreUnavailableError("the database", type(exc).__name__) from None
+    return Preset.from_row({str(name): value for name, value in row.items()})

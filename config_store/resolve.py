@@ -15,7 +15,7 @@ from config_store.dispatch import Dispatch
 from config_store.errors import ConfigRefused
 from config_store.layering import Trace, settle
 from config_store.overrides import OverrideReader
-from config_store.presets import PresetReader
+from config_store.preset import PresetReader
 from config_store.resolved import Resolved
 from config_store.routes import Call
 from config_store.verdict import Verdict

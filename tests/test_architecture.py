@@ -1,6 +1,8 @@
 """Imports point one way, and what only one place may do is done in one place."""
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -97,6 +99,22 @@ def test_the_librarys_private_parts_are_used_in_one_place() -> None:
     users = [name for name, path in MODULES if any(is_in(i, part) for i in imports(path) for part in inner)]
 
     assert users == ["agent.library"]
+
+
+@pytest.mark.parametrize(
+    ("module", "spared"),
+    [("agent.serving", ("alembic", "sqlalchemy.dialects.postgresql")), ("agent.preload", ("sqlalchemy",))],
+)
+def test_what_is_not_needed_for_long_is_not_loaded(module: str, spared: tuple[str, ...]) -> None:
+    """
+    A worker that finds its tables up to date has no migrations in memory, and the fork server no SQL toolkit:
+    jobs read a preset with the driver alone.
+    """
+    program = f"import sys, {module}; print(*[name for name in {spared!r} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert done.stdout.split() == []
 
 
 def test_the_installed_library_has_what_is_used_of_it() -> None:

@@ -1,5 +1,6 @@
 """The command line: one file per group of commands."""
 
+import importlib
 import itertools
 import sys
 from collections.abc import Sequence
@@ -20,19 +21,38 @@ app = typer.Typer(
 )
 
 
-def build() -> typer.Typer:
-    """The command line with all its groups; imported late, so that `agent --help` stays quick."""
-    from agent.cli import bundles, db, demo, dev, doctor, preset, session, start, transcripts
+GROUPS = {
+    "bundles": "Check, explain and list bundles.",
+    "session": "Start, end and list sessions.",
+    "preset": "Presets that users saved.",
+    "transcripts": "The records of past sessions.",
+    "db": "The database's schema.",
+}
+"""Commands with commands of their own, in the order of `agent --help`, behind the plain ones."""
+COMMANDS = ("demo", "dev", "start", "doctor")
 
-    app.command("demo")(demo.demo)
-    app.command("dev")(dev.dev)
-    app.command("start")(start.start)
-    app.command("doctor")(doctor.doctor)
-    app.add_typer(bundles.app, name="bundles", help="Check, explain and list bundles.")
-    app.add_typer(session.app, name="session", help="Start, end and list sessions.")
-    app.add_typer(preset.app, name="preset", help="Presets that users saved.")
-    app.add_typer(transcripts.app, name="transcripts", help="The records of past sessions.")
-    app.add_typer(db.app, name="db", help="The database's schema.")
+
+@app.callback()
+def _agent() -> None:
+    # with a callback Typer keeps the name of a command that is the only one
+    pass
+
+
+def build(only: str | None = None) -> typer.Typer:
+    """
+    The command line; imported late, so that `agent --help` stays quick.
+
+    Args:
+        only: A command that is wanted and no other: a worker has no use for what the others load, and every
+            command is there sooner. Another word than a command's name, or None: all.
+    """
+    every = (*COMMANDS, *GROUPS)
+    for name in [only] if only in every else every:
+        module = importlib.import_module(f"agent.cli.{name}")
+        if name in GROUPS:
+            app.add_typer(module.app, name=name, help=GROUPS[name])
+        else:
+            app.command(name)(getattr(module, name))
     return app
 
 
@@ -44,7 +64,9 @@ def run() -> None:
     """
     try:
         try:
-            status: object = typer.main.get_command(build())(prog_name="agent", standalone_mode=False)
+            status: object = typer.main.get_command(build(next(iter(sys.argv[1:]), None)))(
+                prog_name="agent", standalone_mode=False
+            )
         except SettingsError as exc:
             fail(str(exc), code="settings", as_json=_json_among(sys.argv))
         except TyperException as exc:

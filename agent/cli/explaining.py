@@ -8,7 +8,6 @@ from redis.exceptions import RedisError
 
 from agent.cli.explained import Explained
 from agent.cli.output import FAILED, fail
-from agent.cli.preset import open_presets
 from agent.cli.records import opened
 from agent.providers import registry
 from agent.running import find_session
@@ -22,6 +21,7 @@ from config_store.dispatch import NOT_GIVEN, Dispatch
 from config_store.history import history
 from config_store.layering import Trace
 from config_store.overrides import RedisOverrides, override_key
+from config_store.preset import StoredPresets
 from config_store.resolve import Call, resolve_session
 from config_store.stored import Stored
 
@@ -42,7 +42,7 @@ async def would_start(
     trace: Trace = []
     presets = None
     if dispatch.preset is not NOT_GIVEN or dispatch.user_id is not None or from_redis:
-        presets = open_presets(settings)
+        presets = _presets(settings)
     client = open_redis(_named_redis(settings), settings.store_budget_seconds) if from_redis else None
     try:
         resolved = await resolve_session(
@@ -63,6 +63,15 @@ async def would_start(
     level = resolved.config.optimization_level
     said = history(bundles.sources, resolved.bundle, level, trace) if all_layers else {}
     return Explained(resolved.stored(), said)
+
+
+def _presets(settings: Settings) -> StoredPresets:
+    """The presets as a session reads them."""
+    try:
+        opened(settings).dispose()
+    except DatabaseTroubleError as exc:
+        fail(str(exc), "database", exit=FAILED)
+    return StoredPresets(settings.database())
 
 
 def _named_redis(settings: Settings) -> str:

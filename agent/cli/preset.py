@@ -15,7 +15,8 @@ from agent.cli.output import FAILED, fail, print_json, want_json
 from agent.cli.records import opened
 from agent.settings import Settings, load
 from agent.transcripts.database import DatabaseTroubleError, trouble
-from config_store.presets import Preset, PresetNameTakenError, PresetNotFoundError, PresetStore, SqlPresets
+from config_store.preset import Preset
+from config_store.presets import PresetNameTakenError, PresetNotFoundError, PresetStore
 from config_store.settings_yaml import read_settings, write_settings
 
 app = typer.Typer(help="Presets that users saved.", no_args_is_help=True)
@@ -24,11 +25,6 @@ _T = TypeVar("_T")
 User = Annotated[str, typer.Option("--user", help="The user.")]
 Organization = Annotated[str | None, typer.Option(help="The user's organization.")]
 Json = Annotated[bool, typer.Option("--json", callback=want_json, is_eager=True, help="Answer in JSON.")]
-
-
-def open_presets(settings: Settings) -> SqlPresets:
-    """The presets as a session reads them, from the database of the settings."""
-    return SqlPresets(_store(settings))
 
 
 def _store(settings: Settings) -> PresetStore:

@@ -29,7 +29,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize("command", ["demo", "start"])
-@pytest.mark.parametrize("module", ["typer", "agent.cli.bundles", "numpy", "livekit.rtc"])
+@pytest.mark.parametrize("module", ["typer", "agent.cli.output", "numpy", "livekit.rtc"])
 def test_ctrl_c_while_modules_are_loaded_is_quiet(command: str, module: str, tmp_path: Path) -> None:
     """Wherever in the imports it comes, the process is gone without a traceback or another word."""
     process = subprocess.Popen(

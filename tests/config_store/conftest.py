@@ -11,7 +11,7 @@ from config_store.catalog import Catalog
 from config_store.compiled import CompiledBundles, CompileReport, compile_bundles
 from config_store.dispatch import Dispatch
 from config_store.overrides import Override
-from config_store.presets import PresetReader
+from config_store.preset import PresetReader
 from config_store.resolve import Call, Resolved, resolve_session
 from tests.config_store.facts import catalog
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from config_store.dispatch import Dispatch
-from config_store.presets import Preset
+from config_store.preset import Preset
 from tests.config_store.conftest import BASIC, Bundles
 
 LAYERS = ("default", "level", "include", "include2", "bundle", "preset", "dispatch", "redis")

@@ -13,7 +13,8 @@ from sqlalchemy.exc import IntegrityError
 
 from agent.transcripts.database import open_engine
 from config_store.errors import StoreUnavailableError
-from config_store.presets import PresetNameTakenError, PresetNotFoundError, PresetStore, SqlPresets
+from config_store.preset import Preset, StoredPresets
+from config_store.presets import PresetNameTakenError, PresetNotFoundError, PresetStore
 from config_store.tables import metadata, presets
 from tests.transcripts.conftest import database, empty_database, engine, postgresql
 
@@ -24,6 +25,17 @@ __all__ = ["database", "empty_database", "engine", "postgresql"]
 def store(engine: Engine) -> PresetStore:
     """A store on each of the two databases."""
     return PresetStore(engine)
+
+
+@pytest.fixture
+def reader(database: str) -> StoredPresets:
+    """The same presets as sessions read them."""
+    return StoredPresets(database)
+
+
+async def default_of(reader: StoredPresets, user: str, organization: str | None = None) -> Preset | None:
+    """The default that a session of this user gets."""
+    return await reader.default_of(user, organization, deadline=asyncio.get_running_loop().time() + 20)
 
 
 def test_save_and_read(store: PresetStore) -> None:
@@ -79,31 +91,31 @@ def test_a_name_is_taken(store: PresetStore) -> None:
     assert store.save("u1", "c", {}, bundle="b", preset_id=second.id).name == "c"
 
 
-def test_one_default(store: PresetStore) -> None:
+async def test_one_default(store: PresetStore, reader: StoredPresets) -> None:
     """Making another preset the default takes it from the first; a user can have none."""
     first = store.save("u1", "a", {}, bundle="b", is_default=True)
     second = store.save("u1", "b", {}, bundle="b", is_default=True)
 
     assert [preset.is_default for preset in store.list("u1")] == [False, True]
     store.set_default("u1", first.id)
-    assert store.default_of("u1") == store.get(first.id)
+    assert await default_of(reader, "u1") == store.get(first.id)
     store.set_default("u1", None)
-    assert store.default_of("u1") is None
+    assert await default_of(reader, "u1") is None
     store.set_default("u1", second.id)
     store.delete("u1", second.id)
-    assert store.default_of("u1") is None
+    assert await default_of(reader, "u1") is None
     with pytest.raises(PresetNotFoundError):
         store.delete("u1", second.id)
 
 
-def test_the_default_of_the_organization_comes_first(store: PresetStore) -> None:
+async def test_the_default_of_the_organization_comes_first(store: PresetStore, reader: StoredPresets) -> None:
     """A user's default is the organization's, else the one of no organization, never another's."""
     own = store.save("u1", "a", {}, bundle="b", is_default=True)
     acme = store.save("u1", "a", {}, bundle="b", organization="acme", is_default=True)
 
-    assert store.default_of("u1", "acme") == acme
-    assert store.default_of("u1", "globex") == own
-    assert store.default_of("u1") == own
+    assert await default_of(reader, "u1", "acme") == acme
+    assert await default_of(reader, "u1", "globex") == own
+    assert await default_of(reader, "u1") == own
 
 
 def test_the_database_holds_the_one_default(engine: Engine, store: PresetStore) -> None:
@@ -154,15 +166,23 @@ def test_the_table_is_the_migrations(database: str) -> None:
     made.dispose()
 
 
-async def test_reading_at_the_start_of_a_session(store: PresetStore) -> None:
-    """A session reads presets by id and by default within its deadline."""
-    saved = store.save("u1", "a", {}, bundle="b", is_default=True)
-    reader = SqlPresets(store)
+async def test_reading_at_the_start_of_a_session(store: PresetStore, reader: StoredPresets) -> None:
+    """A session reads presets by id and by default within its deadline, to the letter as they were saved."""
+    settings = {"system_prompt_text": "Sei höflich.", "voice_tuning": {"pace": 0.8}, "metadata": {"a": [1]}}
+    saved = store.save("u1", "a", settings, bundle="b", organization="acme", is_default=True)
     deadline = asyncio.get_running_loop().time() + 20
 
     assert await reader.by_id(saved.id, deadline=deadline) == saved
-    assert await reader.default_of("u1", None, deadline=deadline) == saved
-    assert await reader.default_of("u2", None, deadline=deadline) is None
+    assert await reader.by_id("p'); --", deadline=deadline) is None
+    assert await default_of(reader, "u1", "acme") == saved
+    assert await default_of(reader, "u1") is None
+    assert await default_of(reader, "u2") is None
+
+
+async def test_a_name_that_no_database_can_hold(store: PresetStore, reader: StoredPresets) -> None:
+    """Half a character in a user's name is the database's trouble, which a session can go on with."""
+    with pytest.raises(StoreUnavailableError):
+        await default_of(reader, "\ud800")
 
 
 @pytest.mark.parametrize(
@@ -170,26 +190,25 @@ async def test_reading_at_the_start_of_a_session(store: PresetStore) -> None:
 )
 async def test_a_database_that_is_not_there(url: str) -> None:
     """A database that cannot be reached, or has no tables, is unavailable; the message holds no password."""
-    made = sa.create_engine(url)
-    reader = SqlPresets(PresetStore(made))
+    reader = StoredPresets(url)
 
     with pytest.raises(StoreUnavailableError, match="the database is not available") as caught:
         await reader.by_id("p", deadline=asyncio.get_running_loop().time() + 20)
 
     assert "s3cret" not in str(caught.value)
-    made.dispose()
 
 
 async def test_a_database_that_is_locked(tmp_path: Path) -> None:
     """A database that does not answer in time costs the deadline and no more."""
-    made = sa.create_engine(f"sqlite:///{tmp_path / 'a.db'}", connect_args={"timeout": 3})
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    made = sa.create_engine(url)
     metadata.create_all(made)
     loop = asyncio.get_running_loop()
     with made.connect() as holder:
         holder.exec_driver_sql("BEGIN EXCLUSIVE")
         began = loop.time()
         with pytest.raises(StoreUnavailableError, match="no answer within the time budget"):
-            await SqlPresets(PresetStore(made)).by_id("p", deadline=began + 0.2)
+            await StoredPresets(url).by_id("p", deadline=began + 0.2)
         took = loop.time() - began
         holder.exec_driver_sql("ROLLBACK")
 

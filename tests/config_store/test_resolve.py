@@ -15,7 +15,7 @@ from config_store.digest import digest_of
 from config_store.dispatch import NOT_GIVEN, Dispatch, DispatchError, parse_dispatch
 from config_store.errors import ConfigRefused, StoreUnavailableError
 from config_store.overrides import Override
-from config_store.presets import Preset
+from config_store.preset import Preset
 from config_store.resolve import Call, Resolved
 from config_store.schema import SessionConfig
 from config_store.verdict import Verdict

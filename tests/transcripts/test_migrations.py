@@ -51,6 +51,11 @@ def test_chain_makes_what_the_code_expects(database: str) -> None:
     assert [one for one in differences if "items_by_words" not in str(one)] == []
 
 
+def test_the_chain_is_in_the_names_of_its_files() -> None:
+    """What the worker reads off the names of the files is the chain that Alembic would go along."""
+    assert migrations.revisions() == revision_data.revisions()
+
+
 @pytest.mark.parametrize("revision", revision_data.revisions())
 def test_database_of_an_earlier_revision_is_upgraded_with_all_that_is_in_it(
     revision: str, empty_database: str, journals: Path
@@ -127,9 +132,7 @@ def newer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch
         "    op.add_column('items', sa.Column('later', sa.Text, nullable=False, server_default='x'))\n"
         "    op.alter_column('transcripts', 'characters', new_column_name='letters')\n"
     )
-    config = migrations._config()
-    config.set_main_option("script_location", str(chain))
-    monkeypatch.setattr(migrations, "_config", lambda: config)
+    monkeypatch.setattr(migrations, "_FOLDER", chain)
     return monkeypatch
 
 

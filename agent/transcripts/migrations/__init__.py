@@ -2,21 +2,23 @@
 The schema of all our tables: one chain of revisions, run by `upgrade`, wherever the package is installed.
 
 A revision describes its tables itself: it must make the same schema for ever, whatever the code says later.
+Its file is named after it, `rREVISION_what.py`, and the names sort as the chain goes, so that a worker sees
+whether anything is to be done without loading Alembic, which would be 8 MB for as long as it runs.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.transcripts.database import DatabaseTroubleError, is_missing_file, open_engine, trouble, writing
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+_FOLDER = Path(__file__).parent
 _LOCK = 6_147_203_401
 """Advisory lock of PostgreSQL that two upgrades at once wait for; any number, never another one."""
 
@@ -79,6 +81,8 @@ def upgrade_engine(engine: Engine) -> SchemaState:
             if before.state == "ahead":
                 raise DatabaseTroubleError(before.problem)
             if before.state != "current":
+                from alembic import command
+
                 config = _config()
                 config.attributes["connection"] = connection
                 command.upgrade(config, "head")
@@ -95,7 +99,7 @@ def check(url: str) -> SchemaState:
         DatabaseTroubleError: The database does not answer.
     """
     if is_missing_file(url):
-        return SchemaState(None, _head(), "empty")
+        return SchemaState(None, revisions()[-1], "empty")
     engine = open_engine(url)
     try:
         return check_engine(engine)
@@ -113,25 +117,26 @@ def check_engine(engine: Engine) -> SchemaState:
 
 
 def _state(connection: Connection) -> SchemaState:
-    scripts = ScriptDirectory.from_config(_config())
-    head = _head()
-    current = MigrationContext.configure(connection).get_current_revision()
+    *_, head = known = revisions()
+    current = None
+    if inspect(connection).has_table("alembic_version"):
+        current = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     if current is None:
         return SchemaState(None, head, "empty")
     if current == head:
         return SchemaState(current, head, "current")
-    known = {script.revision for script in scripts.walk_revisions()}
     return SchemaState(current, head, "behind" if current in known else "ahead")
 
 
-def _head() -> str:
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    assert head is not None
-    return head
+def revisions() -> list[str]:
+    """All revisions of the chain, oldest first."""
+    return sorted(path.name[1:].partition("_")[0] for path in (_FOLDER / "versions").glob("r*_*.py"))
 
 
-def _config() -> Config:
+def _config() -> "Config":
+    from alembic.config import Config
+
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
     return config
