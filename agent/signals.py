@@ -21,8 +21,8 @@ EVENTS_OF_AN_ATTEMPT: Final = 10_000
 SEND_SECONDS: Final = 2.0
 """Longest wait in seconds for the last events to be sent, and again for them to arrive."""
 UNDER_WAY_SECONDS: Final = 0.5
-"""What was sent is under way for a moment, and nobody says when it has come: the news of a deleted room comes to
-a client by another way, and overtakes it when the client's machine is busy."""
+"""What was sent is under way for a moment, and nobody says when it has come: the news of a deleted room goes
+another way, and overtakes it when the client's machine is busy."""
 UNDER_WAY_FACTOR: Final = 4
 """On a busy machine it is under way for longer: so many times what sending took."""
 
