@@ -78,7 +78,7 @@ class Adoption:
         """A session whose job said while dying that its worker is gone."""
         owner = await cast(Awaitable[Any], self._redis.hmget(key, "owner_worker", "owner_job"))
         if owner[0] is not None and not owner[1]:
-            self._adopt(key, text(owner[0]))
+            await self._adopt(key, text(owner[0]))
 
     async def _take_over(self, worker: str) -> None:
         """All sessions of a worker that beats no more; the last one to look removes its traces."""
@@ -87,16 +87,18 @@ class Adoption:
         if keys:
             logger.warning("a worker is gone with %d sessions on its list", len(keys))
         for key in keys:
-            self._adopt(key, worker)
+            await self._adopt(key, worker)  # on this worker's list before the dead one's is gone
         await self._redis.delete(sessions)
         await cast(Awaitable[Any], self._redis.srem(WORKERS_KEY, worker))
 
-    def _adopt(self, key: str, worker: str) -> None:
-        task = asyncio.create_task(self._recovery.adopt(key, worker), name=f"adopt {key}")
+    async def _adopt(self, key: str, worker: str) -> None:
+        if not await self._recovery.take(key, worker):
+            return
+        task = asyncio.create_task(self._recovery.bring_back(key), name=f"adopt {key}")
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None:
-            logger.error("a session could not be taken over", exc_info=exc)
+            logger.error("a session could not be taken over; the next sweep tries again", exc_info=exc)

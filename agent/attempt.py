@@ -6,14 +6,14 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import redis.asyncio
 from livekit.agents import JobContext
 from redis.exceptions import RedisError
 
 from agent import settings as process_settings
-from agent.confidential import secrets_of
+from agent.confidential import key_variables, secrets_of
 from agent.ending import SUPERSEDED, End
 from agent.metrics import FIGURE
 from agent.settings import Settings
@@ -168,12 +168,13 @@ class Attempt:
         if self._journal is not None:
             return
         rules = resolved.config.transcript.redact if resolved else ()
+        variables = key_variables(resolved.config.model_dump(mode="json")) if resolved else ()
         self._journal = Journal(
             self.settings.journals,
             self.session_id,
             self.number,
             redact=redactor([rule if isinstance(rule, str) else rule.model_dump() for rule in rules]),
-            secrets=secrets_of(self.settings, self.keys, _key_variables(resolved)),
+            secrets=secrets_of(self.settings, self.keys, variables),
             shipper=Shipper(self.redis_url, self.session_id) if self.claimed.guarded else None,
         )
         job = self._ctx.job
@@ -223,9 +224,16 @@ class Attempt:
         """The user went away for a moment, or came back."""
         self._background(self.write_state(phase="live" if present else "user_away"))
 
-    def ending(self) -> None:
-        """The end has begun."""
-        self._background(self.write_state(phase="ending"))
+    def ending(self, end: End) -> None:
+        """The end has begun: a process that takes over from here goes on with it."""
+        self._background(self.write_state(phase="ending", ending_reason=end.reason, ending_detail=end.detail))
+
+    @property
+    def was_ending(self) -> End | None:
+        """The end that the process before this one had begun; None: the talk was going on."""
+        state = self.claimed.state
+        reason = state.get("ending_reason")
+        return End(reason, state.get("ending_detail", "")) if reason else None
 
     # ------------------------------------------------------------------ state
 
@@ -247,12 +255,31 @@ class Attempt:
                 return
             try:
                 if not await self.state.write(self.claimed.fence, **fields):
-                    logger.error("this attempt was replaced; it leaves at once", extra=self.log_fields)
-                    os._exit(1)  # another process has the session: nothing of ours may be heard or written
+                    self._vanish()
             except (RedisError, OSError) as exc:
                 logger.warning(
                     "the state could not be written: %s", type(exc).__name__, extra=self.log_fields
                 )
+
+    async def vanish_if_replaced(self) -> None:
+        """
+        After this agent was removed from the room: by somebody, or by the worker that took the session over.
+
+        Redis knows which. While it is away nobody does, and this process leaves without a word, so that
+        whoever has the session goes on.
+        """
+        if not self.claimed.guarded:
+            return
+        is_ours = False
+        with contextlib.suppress(RedisError, OSError):
+            is_ours = await self.state.write(self.claimed.fence, renewed="@now")
+        if not is_ours:
+            self._vanish()
+
+    def _vanish(self) -> NoReturn:
+        """Another process has the session: nothing of ours may be heard or written any more."""
+        logger.error("this attempt was replaced; it leaves at once", extra=self.log_fields)
+        os._exit(1)
 
     async def own(self) -> None:
         """Enter the session among those of this worker, where others look when the worker dies."""
@@ -309,23 +336,34 @@ class Attempt:
         self.trace.note(end_reason=end.reason)
         self.journal.append("end", reason=end.reason, detail=end.detail)
         await asyncio.to_thread(self.journal.flush, CLOSE_SECONDS)
-        if not self.claimed.guarded:
-            return
+        self._over = True  # what still waits to be written is not worth waiting for
         async with self._writing:
-            self._over = True
             with contextlib.suppress(RedisError, OSError):
-                await self.state.end(
-                    end.reason,
-                    session_id=self.session_id,
-                    fence=self.claimed.fence,
-                    tombstone=self.dispatch.session_id is not None,
-                    detail=end.detail,
-                )
-                await self.redis.delete(*self._own_keys())
-                await self.disown()
+                if await self._mark_ended(end):
+                    await self.redis.delete(*self._own_keys())
+                    await self.disown()
+
+    async def _mark_ended(self, end: End) -> bool:
+        """Mark the session ended; False for one that ran without a claim and that somebody else has."""
+        if not self.claimed.guarded:
+            return self.dispatch.session_id is not None and await self.state.end_unclaimed(
+                end.reason, session_id=self.session_id, detail=end.detail
+            )
+        ours = await self.state.end(
+            end.reason,
+            session_id=self.session_id,
+            fence=self.claimed.fence,
+            tombstone=self.dispatch.session_id is not None,
+            detail=end.detail,
+        )
+        if not ours:
+            self._vanish()
+        return True
 
     def last_word(self, end: End) -> None:
-        """The same in short, from any thread, where `end` did not come to it: the process is killed now."""
+        """The same in short, from any thread, where `end` did not come to it: this process is over now."""
+        if end.reason == SUPERSEDED:
+            return  # another agent's session, and its record
         self.journal.append("end", reason=end.reason, detail=end.detail)
         self.journal.flush(CLOSE_SECONDS)
 
@@ -369,18 +407,3 @@ def redis_url_of(settings: Settings) -> str:
     """Redis; the worker sets it for its jobs, also for the embedded Valkey."""
     assert settings.redis_url is not None
     return settings.redis_url.get_secret_value()
-
-
-def _key_variables(resolved: Resolved | None) -> set[str]:
-    """Every variable that the config names as one with a key in it (`api_key_env`)."""
-    return _named_in(resolved.config.model_dump(mode="json")) if resolved is not None else set()
-
-
-def _named_in(config: object) -> set[str]:
-    if isinstance(config, list):
-        return {name for each in config for name in _named_in(each)}
-    if not isinstance(config, dict):
-        return set()
-    named = config.get("api_key_env")
-    inner = {name for each in config.values() for name in _named_in(each)}
-    return inner | {named} if isinstance(named, str) else inner

@@ -1,6 +1,7 @@
 """Texts on `lk.chat`: the user's are turns, everybody else's are nothing."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import Any, Final
@@ -71,5 +72,8 @@ class Chat:
             return
         self._taken.append(now)
         self._acted()
-        await self._session.interrupt()
+        with contextlib.suppress(
+            RuntimeError
+        ):  # the bundle lets nobody interrupt; the text is answered after it
+            await self._session.interrupt()
         self._session.generate_reply(user_input=text)

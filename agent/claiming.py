@@ -6,15 +6,18 @@ import os
 import time
 
 from livekit.agents import JobContext
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from agent import stores
 from agent.attempt import Attempt, redis_url_of
+from agent.commands import ENDED_BEFORE, end_before_claim
 from agent.people import agent_identity
 from agent.settings import Settings
 from agent.tracing import Trace
 from config_store.dispatch import DispatchError, parse_dispatch
-from config_store.state import Claim, SessionState, mint_session_id, state_key
+from config_store.overrides import override_key
+from config_store.state import Claim, SessionState, commands_key, mint_session_id, state_key
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +51,8 @@ async def claim(settings: Settings, ctx: JobContext) -> Attempt:
                 agent_name=ctx.job.agent_name,
                 metadata=ctx.job.metadata,
             )
-
+            if claimed.answer == "new" and dispatch.session_id is not None:
+                claimed = await _unless_ended_before(claimed, state, client)
     except (RedisError, OSError, TimeoutError) as exc:
         logger.warning("the session runs unguarded: Redis failed at the claim: %s", type(exc).__name__)
         claimed = Claim("new", session_id)
@@ -58,3 +62,19 @@ async def claim(settings: Settings, ctx: JobContext) -> Attempt:
         settings, ctx, dispatch=dispatch, refusal=refusal, claimed=claimed, state=state, client=client,
         deadline=deadline, trace=trace,
     )  # fmt: skip
+
+
+async def _unless_ended_before(claimed: Claim, state: SessionState, client: Redis) -> Claim:
+    """The claim; or `ended`, with its tombstone, of a session that was told to end before this."""
+    end = await end_before_claim(client, claimed.session_id)
+    if end is None:
+        return claimed
+    await state.end(
+        end.reason,
+        session_id=claimed.session_id,
+        fence=claimed.fence,
+        tombstone=True,
+        detail=ENDED_BEFORE,
+    )
+    await client.delete(override_key(claimed.session_id), commands_key(claimed.session_id))
+    return Claim("ended", claimed.session_id, claimed.now_ms)

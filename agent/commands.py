@@ -9,9 +9,11 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from agent import stores
-from agent.ending import OPERATOR, REASONS, Ending
+from agent.ending import OPERATOR, REASONS, End, Ending
 from config_store.state import commands_key
 
+ENDED_BEFORE = "told to end before it began"
+"""The detail of a tombstone that nobody's job left; there is no record then."""
 RETRY_SECONDS = 1.0
 """Pause before the next try when Redis is away."""
 
@@ -79,11 +81,8 @@ class Commands:
     async def _apply(self, fields: dict[str, str]) -> None:
         name = fields.get("command")
         if name == "end":
-            reason = fields.get("reason") or OPERATOR
-            if reason in REASONS:
-                self._ending.ask(reason, "command")
-            else:
-                self._ending.ask(OPERATOR, f"command: {reason[:100]}")
+            end = _end_asked(fields)
+            self._ending.ask(end.reason, end.detail)
         elif name == "override":
             try:
                 await self._override(self._since, fields)
@@ -91,6 +90,20 @@ class Commands:
                 logger.error("an override failed and changed nothing: %s", type(exc).__name__)
         else:
             logger.warning("an unknown command was left alone", extra={"command": str(name)[:40]})
+
+
+async def end_before_claim(client: Any, session_id: str) -> End | None:
+    """The end that a session was told before anybody had claimed it; None: none. Raises redis-py's errors."""
+    for _, fields in await client.xrange(commands_key(session_id)):
+        command = {stores.text(k): stores.text(v) for k, v in fields.items()}
+        if command.get("command") == "end":
+            return _end_asked(command)
+    return None
+
+
+def _end_asked(fields: dict[str, str]) -> End:
+    reason = fields.get("reason") or OPERATOR
+    return End(reason, "command") if reason in REASONS else End(OPERATOR, f"command: {reason[:100]}")
 
 
 def command_fields(name: str, **fields: Any) -> dict[str, str]:

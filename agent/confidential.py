@@ -39,6 +39,17 @@ def secrets_of(settings: Settings, variables: Mapping[str, str], named: Collecti
     return sorted((value for value in values if len(value) >= LEAST_SECRET), key=len, reverse=True)
 
 
+def key_variables(config: object) -> set[str]:
+    """Every variable that a config of plain maps and lists names as one with a key in it (`api_key_env`)."""
+    if isinstance(config, list):
+        return {name for each in config for name in key_variables(each)}
+    if not isinstance(config, dict):
+        return set()
+    named = config.get("api_key_env")
+    inner = {name for each in config.values() for name in key_variables(each)}
+    return inner | {named} if isinstance(named, str) else inner
+
+
 def guard_stderr(settings: Settings) -> None:
     """From now on nothing that this process or a fork of it writes to stderr holds a secret. Idempotent."""
     if not isinstance(sys.stderr, GuardedStream):

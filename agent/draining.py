@@ -3,12 +3,21 @@
 import asyncio
 import signal
 from collections.abc import Callable
+from typing import Final
 
 from agent.ending import WORKER_DRAIN, Ending
 
+DRAIN_BEGAN: Final = signal.SIGUSR2
+DRAIN_OVER: Final = signal.SIGURG
+"""
+Two signals, because two of one kind that come at once are one. Both may come again, and neither harms a
+process that does not listen: SIGURG is ignored by itself, SIGUSR2 by `agent.preload`. SIGUSR1 is the
+library's.
+"""
+
 
 class Drain:
-    """The parent's word that the worker drains: SIGUSR2 once when it begins, again when it is over."""
+    """The parent's word that the worker drains: one signal when it begins, another when it is over."""
 
     def __init__(self, seconds: float, ending: Ending) -> None:
         self._loop = asyncio.get_running_loop()
@@ -16,7 +25,8 @@ class Drain:
         self._ending = ending
         self._until: float | None = None
         self._tell: Callable[[float], None] | None = None
-        self._loop.add_signal_handler(signal.SIGUSR2, self._signalled)
+        self._loop.add_signal_handler(DRAIN_BEGAN, self._began)
+        self._loop.add_signal_handler(DRAIN_OVER, ending.ask, WORKER_DRAIN)
 
     def tell(self, tell: Callable[[float], None]) -> None:
         """Call this with the seconds left once the drain begins; now, if it has begun."""
@@ -24,9 +34,8 @@ class Drain:
         if self._until is not None:
             tell(max(0.0, self._until - self._loop.time()))
 
-    def _signalled(self) -> None:
+    def _began(self) -> None:
         if self._until is not None:
-            self._ending.ask(WORKER_DRAIN)
             return
         self._until = self._loop.time() + self._seconds
         self._loop.call_at(self._until, self._ending.ask, WORKER_DRAIN)

@@ -30,6 +30,9 @@ REASONS: Final = frozenset(
 SUPERSEDED: Final = "superseded"
 """No end of a session: another agent serves it, and this one leaves without a word and without a record."""
 
+AGENT_REMOVED: Final = "participant_removed"
+"""The detail of an end because this agent was removed from the room; LiveKit's own word."""
+
 ROOM_WORD_SECONDS: Final = 0.5
 """How long after the library's word the room may still say why it was lost."""
 

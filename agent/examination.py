@@ -21,6 +21,7 @@ from agent.services.valkey import ValkeyError, connect_only
 from agent.settings import Settings, SettingsError
 from agent.transcripts import migrations
 from agent.transcripts.database import DatabaseTroubleError
+from config_store.python_names import python_names
 
 LOOK_SECONDS = 3.0
 """Longest look at one part."""
@@ -53,6 +54,7 @@ async def examine(settings: Settings) -> list[Finding]:
         ("database", _database),
         ("bundles", _bundles),
         ("keys", _keys),
+        ("modules", _modules),
         ("data", _data),
         ("port", _port),
     ]
@@ -194,7 +196,23 @@ async def _bundles(settings: Settings) -> Finding:
             "bundles", False, f"{wrong} of {wrong + len(report.usable)} cannot be served",
             "see `agent bundles check`",
         )  # fmt: skip
+    default = settings.default_bundle
+    if default is not None and default not in report.startable:
+        return Finding(
+            "bundles", False, f"AGENT_DEFAULT_BUNDLE is '{default}', with which no session can start",
+            "name one of `agent bundles list` that is startable",
+        )  # fmt: skip
     return Finding("bundles", True, f"{len(report.usable)} in {settings.bundles}")
+
+
+async def _modules(settings: Settings) -> Finding:
+    found = await asyncio.to_thread(python_names, settings.modules)
+    if missing := [module for module in settings.modules if module not in found]:
+        return Finding(
+            "modules", False, f"of AGENT_MODULES cannot be found: {', '.join(missing)}",
+            "is their folder on PYTHONPATH?",
+        )  # fmt: skip
+    return Finding("modules", True, f"all {len(found)} of AGENT_MODULES are there")
 
 
 async def _keys(settings: Settings) -> Finding:

@@ -59,9 +59,11 @@ class Heartbeat:
 
     def _beat(self) -> None:
         try:
-            if not self.is_beating:
-                self._client.sadd(WORKERS_KEY, self._worker)
-            self._client.set(self.key, self.occupancy.to_json(), px=int(HEARTBEAT_SECONDS * 1000))
+            with self._client.pipeline(transaction=False) as pipe:
+                # each time: after a pause of this process others may have taken it off their list
+                pipe.sadd(WORKERS_KEY, self._worker)
+                pipe.set(self.key, self.occupancy.to_json(), px=int(HEARTBEAT_SECONDS * 1000))
+                pipe.execute()
         except (redis.RedisError, OSError) as exc:
             if self.is_beating:
                 logger.warning("Redis takes no heartbeat: %s", type(exc).__name__)

@@ -11,7 +11,16 @@ from agent.attempt import Attempt
 from agent.claiming import claim
 from agent.configuring import Refused, configure
 from agent.draining import Drain
-from agent.ending import CONFIG_REFUSED, PROVIDER_ERROR, SUPERSEDED, End, Ending, library_end
+from agent.ending import (
+    AGENT_REMOVED,
+    CONFIG_REFUSED,
+    PROVIDER_ERROR,
+    SUPERSEDED,
+    End,
+    Ending,
+    library_end,
+    room_end,
+)
 from agent.metrics import RESOLVE
 from agent.providers.registry import ProviderError
 from agent.session import Session
@@ -59,10 +68,14 @@ async def run_session(settings: Settings, ctx: JobContext) -> None:
         # The worker is gone: the library cancels the job and exits within seconds. Leave at once and say so.
         if ending.asked is None:
             await asyncio.gather(ctx.room.disconnect(), attempt.abandon())
+        else:
+            attempt.last_word(ending.asked)
         raise
     except Exception:
         # A crash like any other: the sooner this process is gone, the sooner the call goes on in another one.
         leave_seconds = 0.0
+        if ending.asked is not None:
+            attempt.last_word(ending.asked)
         raise
     finally:
         watchdog.leave_within(leave_seconds)
@@ -72,6 +85,7 @@ async def run_session(settings: Settings, ctx: JobContext) -> None:
 
 async def _serve(attempt: Attempt, ctx: JobContext, ending: Ending, drain: Drain, watchdog: Watchdog) -> None:
     """Configure while LiveKit connects, talk, end."""
+    ctx.room.on("disconnected", lambda reason: ending.ask(*room_end(reason)))
     connecting = asyncio.create_task(_connect(ctx), name="connect")
     asked_at = time.monotonic()
     attempt.trace.phase("configure")
@@ -92,7 +106,10 @@ async def _serve(attempt: Attempt, ctx: JobContext, ending: Ending, drain: Drain
         session = Session(attempt, ctx, ending, past)
         await connecting
         attempt.trace.phase("start")
-        await session.begin()
+        if (begun := attempt.was_ending) is not None:
+            ending.ask(begun.reason, begun.detail)
+        if ctx.room.isconnected():
+            await session.begin()
     except ProviderError as exc:
         logger.error("a model cannot be made: %s", exc, extra=attempt.log_fields)
         await attempt.end(End(PROVIDER_ERROR, str(exc)))
@@ -103,6 +120,8 @@ async def _serve(attempt: Attempt, ctx: JobContext, ending: Ending, drain: Drain
 
     end = await ending.wait()
     attempt.trace.phase("end")
+    if end.detail == AGENT_REMOVED:
+        await attempt.vanish_if_replaced()
     if end.reason == SUPERSEDED:
         watchdog.leave_within(END_SECONDS)
         await session.vanish()

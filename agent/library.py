@@ -10,7 +10,6 @@ import importlib
 import importlib.metadata
 import inspect
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from types import CodeType
@@ -135,15 +134,15 @@ def job_process_id(executor: JobExecutor) -> int | None:
     return pid if isinstance(pid, int) else None
 
 
-def tell_job(pid: int) -> None:
+def tell_job(pid: int, signal_number: int) -> None:
     """
-    Tell a job's process of the drain: the first time that it began, the second time that it is over.
+    Tell a job's process of the drain, in one of the signals of `agent.draining`.
 
     A signal, because it reaches the process whatever Redis does, and because the library's own message to a
     job (`ShutdownRequest`) ends it without a chance to say goodbye.
     """
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGUSR2)
+        os.kill(pid, signal_number)
 
 
 def running_processes(server: AgentServer) -> list[JobExecutor]:

@@ -6,8 +6,9 @@ success for an entrypoint that raised.
 """
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,23 @@ from livekit import api
 from redis.exceptions import RedisError
 
 from agent import room
-from agent.ending import CRASHED
+from agent.ending import CRASHED, ROOM_DELETED
 from agent.people import agent_identity
 from agent.settings import Settings, environment
+from agent.stores import text
 from agent.sweep import Records
 from agent.transcripts.append_file import is_being_written
 from agent.transcripts.entries import Entry
 from agent.transcripts.fold import end_of
 from agent.transcripts.paths import journal_files, session_folder
 from config_store.dispatch import Dispatch, DispatchError, parse_dispatch
-from config_store.state import SessionState, mint_session_id, state_key
+from config_store.state import (
+    STATE_SECONDS,
+    SessionState,
+    mint_session_id,
+    state_key,
+    worker_sessions_key,
+)
 from config_store.stored import Stored, StoredError
 
 MOST_RECOVERIES = 2
@@ -89,6 +97,11 @@ class Recovery:
         self._redis = client
         self._api = lkapi
         self._records = records
+        self._worker = settings.worker_id or ""
+        self._judged: set[str] = set()  # state keys that are being judged now
+        self._lost: set[tuple[str, str]] = (
+            set()
+        )  # state keys and jobs that the last look found without a process
         self.recovering: set[str] = set()
         """Sessions that are being brought back now, so that nobody makes their record."""
 
@@ -96,97 +109,154 @@ class Recovery:
         """Make the record of a session that ended, bring back one that crashed."""
         dispatch = _dispatch_of(job)
         state = SessionState(self._redis, state_key(dispatch.session_id, job.room))
-        found = await _found(state)
-        session_id = found.get("session_id") or dispatch.session_id or mint_session_id(job.job_id)
-        if not found:
-            await self._judge_unguarded(job, session_id)
-            return
-        if found.get("owner_job") != job.job_id:
-            # Over, or taken by another job meanwhile: only a record may be due.
-            if found.get("phase") in ("ended", "over"):
+        with self._judging(state):
+            found = await _found(state)
+            session_id = found.get("session_id") or dispatch.session_id or mint_session_id(job.job_id)
+            if not found:
+                await self._judge_unguarded(job, session_id)
+            elif found.get("owner_job") == job.job_id:
+                await self._settle(job, state, found)
+            elif found.get("phase") in ("ended", "over"):
                 await self._records.make(session_id)
-            return
-        if end_of(await self._entries(session_id)):
-            await state.end("", session_id=session_id, fence=None, tombstone=dispatch.session_id is not None)
+
+    async def take(self, key: str, dead_worker: str) -> bool:
+        """Take the place of a worker that is gone, in one of its sessions; False: somebody else has it."""
+        if not await SessionState(self._redis, key).adopt(dead_worker, self._worker):
+            return False
+        await self._remember(key)
+        return True
+
+    async def bring_back(self, key: str) -> None:
+        """Bring back a session that was taken."""
+        state = SessionState(self._redis, key)
+        with self._judging(state):
+            found = await state.read()
+            if (job := dead_job_of(found)) is not None:
+                logger.warning("a session of a dead worker is taken", extra={"session": found["session_id"]})
+                await self._settle(job, state, found)
+
+    async def look_after(self, runs: Callable[[str], bool]) -> None:
+        """
+        Settle the sessions of this worker whose job is gone and that nobody brought back, because Redis or
+        LiveKit was away just then. Seen twice so, since a job that has just gone is about to be judged.
+
+        Args:
+            runs: Whether the job of this id runs here.
+
+        Raises:
+            RedisError: Redis does not answer.
+        """
+        lost: set[tuple[str, str]] = set()
+        for key in [text(name) for name in await self._redis.smembers(worker_sessions_key(self._worker))]:
+            state = SessionState(self._redis, key)
+            found = await state.read()
+            owner_job = found.get("owner_job", "")
+            if found.get("owner_worker") != self._worker or found.get("phase") in ("ended", "over"):
+                await self._redis.srem(worker_sessions_key(self._worker), key)
+            elif key not in self._judged and not (owner_job and runs(owner_job)):
+                lost.add((key, owner_job))
+                if (key, owner_job) in self._lost and (job := dead_job_of(found)) is not None:
+                    logger.warning("a session was left behind", extra={"session": found["session_id"]})
+                    with self._judging(state):
+                        await self._settle(job, state, found)
+        self._lost = lost
+
+    @contextlib.contextmanager
+    def _judging(self, state: SessionState) -> Iterator[None]:
+        self._judged.add(state.key)
+        try:
+            yield
+        finally:
+            self._judged.discard(state.key)
+
+    async def _remember(self, key: str) -> None:
+        """On this worker's list a session is found again, by `look_after` or by others after its death."""
+        await self._redis.sadd(worker_sessions_key(self._worker), key)
+        await self._redis.expire(worker_sessions_key(self._worker), STATE_SECONDS)
+
+    async def _settle(self, job: DeadJob, state: SessionState, found: dict[str, str]) -> None:
+        """A session of this worker without a process: its record when it was over, else its return."""
+        session_id = found["session_id"]
+        if end := end_of(await self._entries(session_id)):
+            await state.end("", session_id=session_id, fence=None, tombstone=_is_of_its_own(state))
+            if end.get("reason") != ROOM_DELETED and _configured(found, "delete_room_on_end", True):
+                await room.close_room(self._api, job.room)
             await self._records.make(session_id)
             return
         logger.warning("a job crashed", extra={"session": session_id, "job": job.job_id})
-        await state.release(job.job_id)
-        await self._recover(job, state, found, session_id, dispatch)
+        await self._remember(state.key)
+        if found.get("owner_job"):
+            await state.release(found["owner_job"])
+        self.recovering.add(session_id)
+        try:
+            await self._recover(job, state, found, session_id)
+        finally:
+            self.recovering.discard(session_id)
 
     async def _judge_unguarded(self, job: DeadJob, session_id: str) -> None:
         """
         A job that Redis knows nothing of: it ran without the store, or died before it claimed anything.
 
         It cannot be brought back, because nobody could tell whether somebody else does; a crash closes the
-        room. When there were two of them, the other one may serve the session still.
+        room. When there were two of them, or another worker took the session over, the other one serves it.
         """
         if any(
             is_written(path) for path in journal_files(session_folder(self._settings.journals, session_id))
         ):
             return
         entries = await self._entries(session_id)
-        if entries and not end_of(entries):
+        if entries and not end_of(entries) and not await self._another_agent(job):
             logger.warning("a session that ran without Redis crashed", extra={"session": session_id})
             await room.close_room(self._api, job.room)
         await self._records.make(session_id)
 
-    async def adopt(self, key: str, dead_worker: str) -> None:
-        """Bring back the session of a worker that is gone, unless somebody else does."""
-        state = SessionState(self._redis, key)
-        if not await state.adopt(dead_worker, self._settings.worker_id or ""):
-            return
-        found = await state.read()
-        job = dead_job_of(found)
-        if job is None:
-            return
-        session_id = found["session_id"]
-        logger.warning("a session of a dead worker is taken", extra={"session": session_id})
-        if end_of(await self._entries(session_id)):
-            await state.end("", session_id=session_id, fence=None, tombstone=key.startswith("session:"))
-            await self._records.make(session_id)
-            return
-        await self._recover(job, state, found, session_id, _dispatch_of(job))
+    async def _another_agent(self, job: DeadJob) -> bool:
+        try:
+            return any(agent != job.identity for agent in await room.agents_in(self._api, job.room))
+        except (api.TwirpError, OSError) as exc:
+            logger.warning("LiveKit could not be asked who is in the room: %s", type(exc).__name__)
+            return False
 
     async def _entries(self, session_id: str) -> list[Entry]:
         """The journal as far as it is here; a dead worker on another machine left a copy in Redis."""
         return await asyncio.to_thread(self._records.read, session_id)
 
     async def _recover(
-        self, job: DeadJob, state: SessionState, found: dict[str, str], session_id: str, dispatch: Dispatch
-    ) -> None:
-        self.recovering.add(session_id)
-        try:
-            await self._bring_back(job, state, found, session_id, dispatch)
-        finally:
-            self.recovering.discard(session_id)
-
-    async def _bring_back(
-        self, job: DeadJob, state: SessionState, found: dict[str, str], session_id: str, dispatch: Dispatch
+        self, job: DeadJob, state: SessionState, found: dict[str, str], session_id: str
     ) -> None:
         await room.remove_participant(self._api, job.room, job.identity)
         if await asyncio.to_thread(self._records.is_erased, session_id):
-            await self._give_up(job, state, session_id, dispatch, "it was erased")
+            await self._give_up(job, state, session_id, "it was erased")
             return
-        if int(found.get("attempts", "1")) <= MOST_RECOVERIES and _may_resume(found):
-            if not await self._user_is_there(job, found):
-                await self._give_up(job, state, session_id, dispatch, "the user did not come back")
-                return
-            for _ in range(2):
+        if int(found.get("attempts", "1")) > MOST_RECOVERIES or not _may_resume(found):
+            await self._give_up(job, state, session_id, "it crashed too often or is not to be resumed")
+            return
+        if not await self._is_waited_for(job, found):
+            await self._give_up(job, state, session_id, "the user did not come back")
+            return
+        for _ in range(2):
+            try:
                 await room.dispatch(self._api, job.room, job.agent_name, job.metadata)
-                if await self._taken(state):
-                    return
-            await self._give_up(job, state, session_id, dispatch, "no worker took it")
-            return
-        await self._give_up(job, state, session_id, dispatch, "it crashed too often or is not to be resumed")
+            except (api.TwirpError, OSError) as exc:
+                logger.warning("LiveKit could not be asked for an agent: %s", type(exc).__name__)
+            if await self._taken(state):
+                return
+        await self._give_up(job, state, session_id, "no worker took it")
 
-    async def _user_is_there(self, job: DeadJob, found: dict[str, str]) -> bool:
-        """Whether somebody waits for the agent; a user who is away has the grace to come back."""
+    async def _is_waited_for(self, job: DeadJob, found: dict[str, str]) -> bool:
+        """
+        Whether somebody waits for the agent; a user who is away has the grace to come back.
+
+        Before anybody came it is the agent who waits, and the next one goes on with that while the room is
+        there.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + _grace(found)
         while True:
             try:
                 if await room.people_in(self._api, job.room):
+                    return True
+                if not found.get("live_at") and await room.exists(self._api, job.room):
                     return True
             except (api.TwirpError, OSError) as exc:
                 logger.warning("LiveKit could not be asked who is in the room: %s", type(exc).__name__)
@@ -204,14 +274,17 @@ class Recovery:
             await asyncio.sleep(LOOK_SECONDS)
         return False
 
-    async def _give_up(
-        self, job: DeadJob, state: SessionState, session_id: str, dispatch: Dispatch, why: str
-    ) -> None:
+    async def _give_up(self, job: DeadJob, state: SessionState, session_id: str, why: str) -> None:
         """End it as crashed, and close the room so that nobody sits before a mute agent."""
         logger.warning("a crashed session is not brought back: %s", why, extra={"session": session_id})
-        await state.end(CRASHED, session_id=session_id, fence=None, tombstone=dispatch.session_id is not None)
+        await state.end(CRASHED, session_id=session_id, fence=None, tombstone=_is_of_its_own(state))
         await room.close_room(self._api, job.room)
         await self._records.make(session_id)
+
+
+def _is_of_its_own(state: SessionState) -> bool:
+    """Whether the session has an id of the application's, under which it must not come back."""
+    return state.key.startswith("session:")
 
 
 async def _found(state: SessionState) -> dict[str, str]:

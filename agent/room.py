@@ -49,17 +49,33 @@ async def remove_participant(lkapi: api.LiveKitAPI, room: str, identity: str) ->
     except api.TwirpError as exc:
         if exc.code != "not_found":
             logger.warning("a participant could not be removed: %s", exc.code)
+    except (TimeoutError, aiohttp.ClientError) as exc:
+        logger.warning("a participant could not be removed: %s", type(exc).__name__)
 
 
 async def people_in(lkapi: api.LiveKitAPI, room: str) -> list[str]:
-    """Identities of the standard and SIP participants in the room; empty when there is no room."""
+    """
+    Identities of the standard and SIP participants in the room; empty when there is no room.
+
+    Raises TwirpError, aiohttp.ClientError.
+    """
+    return [p.identity for p in await _participants(lkapi, room) if p.kind in USER_KINDS]
+
+
+async def agents_in(lkapi: api.LiveKitAPI, room: str) -> list[str]:
+    """Identities of the agents in the room; empty when there is no room. Raises as `people_in`."""
+    there = await _participants(lkapi, room)
+    return [p.identity for p in there if p.kind == api.ParticipantInfo.Kind.AGENT]
+
+
+async def _participants(lkapi: api.LiveKitAPI, room: str) -> list[api.ParticipantInfo]:
     try:
         found = await lkapi.room.list_participants(api.ListParticipantsRequest(room=room))
     except api.TwirpError as exc:
         if exc.code == "not_found":
             return []
         raise
-    return [p.identity for p in found.participants if p.kind in USER_KINDS]
+    return list(found.participants)
 
 
 async def without_agent(lkapi: api.LiveKitAPI) -> list[str]:
@@ -98,7 +114,11 @@ async def sip_attributes(lkapi: api.LiveKitAPI, room: str) -> dict[str, str]:
 
 
 async def dispatch(lkapi: api.LiveKitAPI, room: str, agent_name: str, metadata: str) -> None:
-    """Ask LiveKit for an agent in this room; it answers OK also when no worker takes the job."""
+    """
+    Ask LiveKit for an agent in this room; it answers OK also when no worker takes the job.
+
+    Raises TwirpError, aiohttp.ClientError.
+    """
     await lkapi.agent_dispatch.create_dispatch(
         api.CreateAgentDispatchRequest(agent_name=agent_name, room=room, metadata=metadata)
     )

@@ -5,7 +5,7 @@ import contextlib
 from typing import Any
 
 from agent import stores
-from agent.commands import command_fields
+from agent.commands import ENDED_BEFORE, command_fields
 from agent.settings import Settings
 from agent.transcripts.database import DatabaseTroubleError, open_engine
 from agent.transcripts.entries import iso_from_seconds
@@ -16,8 +16,6 @@ from config_store.state import STATE_SECONDS, SessionState, commands_key, state_
 WAIT_SECONDS = 30.0
 """How long `--wait` waits for the record: a goodbye, and a sweep."""
 LOOK_SECONDS = 0.05
-_NEVER_BEGAN = "told to end before it began"
-"""The detail of a tombstone that nobody's job left; there is no record then."""
 
 
 class NoSuchSessionError(Exception):
@@ -48,21 +46,28 @@ async def end_session(settings: Settings, session_id: str, *, reason: str, wait:
         found = await find_session(client, session_id)
         if not found:
             state = SessionState(client, state_key(session_id, ""))
-            await state.end(reason, session_id=session_id, fence=None, tombstone=True, detail=_NEVER_BEGAN)
-            return "prevented"
-        if found.get("end_detail") == _NEVER_BEGAN:
+            prevented = await state.end_unclaimed(reason, session_id=session_id, detail=ENDED_BEFORE)
+            # also where it was claimed just now, or runs without a claim because Redis was away then
+            await _tell_to_end(client, session_id, reason)
+            if prevented:
+                return "prevented"
+        if found.get("end_detail") == ENDED_BEFORE:
             return "prevented"
         is_over = found.get("phase") in ("ended", "over")
-        if not is_over:
-            key = commands_key(session_id)
-            await client.xadd(key, command_fields("end", reason=reason))  # type: ignore[arg-type]
-            await client.expire(key, STATE_SECONDS)
+        if found and not is_over:
+            await _tell_to_end(client, session_id, reason)
     finally:
         await client.aclose()
     if not wait:
         return "ended" if is_over else "asked"
     await _wait_for_record(settings, session_id)
     return "ended"
+
+
+async def _tell_to_end(client: Any, session_id: str, reason: str) -> None:
+    key = commands_key(session_id)
+    await client.xadd(key, command_fields("end", reason=reason))
+    await client.expire(key, STATE_SECONDS)
 
 
 async def find_session(client: Any, session_id: str) -> dict[str, str]:

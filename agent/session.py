@@ -22,7 +22,6 @@ from agent.ending import (
     USER_LEFT,
     End,
     Ending,
-    room_end,
 )
 from agent.metrics import TIMER
 from agent.people import People
@@ -99,7 +98,6 @@ class Session:
 
     async def begin(self) -> None:
         """Be in the room, ready to talk, and let the clock run."""
-        self._ctx.room.on("disconnected", lambda reason: self._ending.ask(*room_end(reason)))
         self._signals.attributes(state="starting", panels=list(self._config.enabled_panels))
         first = (self._past.agent if self._past else None) or self._config.initial_agent
         assert first is not None  # made explicit when the config was resolved
@@ -217,7 +215,7 @@ class Session:
         """Goodbye, journal, client, room, in this order, each bounded."""
         await self._stop()
         self._signals.attributes(state="ending")
-        self._attempt.ending()
+        self._attempt.ending(end)
         if self._people.present and end.reason in GOODBYE_REASONS and self._ctx.room.isconnected():
             await self._goodbye()
         await self._conversation.close()

@@ -9,12 +9,14 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from config_store.redis_url import parse_redis_url
 
+_DATABASES = ("sqlite", "postgresql", "postgres", "postgresql+psycopg")
 ENVIRONMENT_FILE = ".env"
 """Read from the working folder when present; the environment wins over it."""
 
@@ -110,6 +112,26 @@ class Settings(BaseSettings):
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
 
+    @field_validator("bundles", "data", mode="before")
+    @classmethod
+    def _empty_is_default(cls, value: object, info: ValidationInfo) -> object:
+        return cls.model_fields[info.field_name or ""].default if value == "" else value
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            try:
+                parts = urlsplit(value.get_secret_value())
+                is_known = parts.scheme in _DATABASES and (parts.port or True)
+            except ValueError:
+                is_known = False
+            if not is_known:
+                raise ValueError(
+                    "not a database URL; sqlite:////absolute/path, sqlite:///relative or postgresql://…"
+                )
+        return value
+
     @field_validator("redis_url")
     @classmethod
     def _known_form(cls, value: SecretStr | None) -> SecretStr | None:
@@ -185,6 +207,8 @@ def load(**overrides: Any) -> Settings:
     """
     try:
         return Settings(**overrides)
+    except UnicodeDecodeError:
+        raise _not_utf8() from None
     except ValidationError as exc:
         problems = []
         for error in exc.errors(include_url=False, include_input=False):
@@ -209,5 +233,12 @@ def environment() -> Mapping[str, str]:
     """
     from dotenv import dotenv_values
 
-    values = {name: value for name, value in dotenv_values(ENVIRONMENT_FILE).items() if value is not None}
-    return {**values, **os.environ}
+    try:
+        found = dotenv_values(ENVIRONMENT_FILE)
+    except UnicodeDecodeError:
+        raise _not_utf8() from None
+    return {**{name: value for name, value in found.items() if value is not None}, **os.environ}
+
+
+def _not_utf8() -> SettingsError:
+    return SettingsError(f"{ENVIRONMENT_FILE} is not UTF-8; save it so, or remove it")

@@ -21,7 +21,7 @@ from agent.transcripts.retention import expire
 from agent.transcripts.shipping import read_stream
 from config_store.overrides import override_key
 from config_store.redis_client import open_sync
-from config_store.state import SWEEP_KEY
+from config_store.state import SWEEP_KEY, commands_key
 
 TURN_SHARE = 0.9
 """Share of a period after which the next worker may look: the one that did comes too early otherwise."""
@@ -116,10 +116,10 @@ class Records:
         period = max(1, int(self._settings.sweep_seconds * 1000 * TURN_SHARE))
         return bool(self._redis.set(SWEEP_KEY, self._settings.worker_id or "", nx=True, px=period))
 
-    def _forget_override(self, session_id: str) -> None:
-        """The override of a session that crashed before its end could remove it."""
+    def _forget_keys(self, session_id: str) -> None:
+        """The override of a session that crashed before its end could remove it, and commands to it."""
         try:
-            self._redis.delete(override_key(session_id))
+            self._redis.delete(override_key(session_id), commands_key(session_id))
         except (redis.RedisError, OSError) as exc:
             logger.info("an override stays until its time is over: %s", type(exc).__name__)
 
@@ -145,7 +145,7 @@ class Records:
             self._waiting.pop(session_id, None)
             metrics.RECORDS.labels(outcome.action).inc()
             if outcome.action != "nothing":
-                self._forget_override(session_id)
+                self._forget_keys(session_id)
             if outcome.action in ("created", "grown"):
                 metrics.count(session_id, entries, outcome.end_reason)
             return True

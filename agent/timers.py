@@ -1,12 +1,15 @@
 """The loop that looks at the clock: after every event, and at the moment the clock names."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from agent.clock import Clock, Due
 
 SHORTEST_SECONDS = 0.02
 """Least time between two looks at something that stays due."""
+
+logger = logging.getLogger(__name__)
 
 
 class Timers:
@@ -15,7 +18,7 @@ class Timers:
 
     Args:
         clock: The session's clock, on the event loop's time.
-        on_due: Called on the loop; must return at once.
+        on_due: Called on the loop; must return at once. What it raises is logged, and the clock goes on.
         on_fired: Called with the seconds between when something was due and now.
         on_look: Called at each look at the clock, with the time of it.
     """
@@ -52,7 +55,10 @@ class Timers:
                 if waited_for is not None and self._on_fired is not None:
                     self._on_fired(loop.time() - waited_for)
                 waited_for = None
-                self._on_due(due)
+                try:
+                    self._on_due(due)
+                except Exception as exc:  # noqa: BLE001 - words that cannot be said now must not keep a call open
+                    logger.error("%s was due and could not be done: %s", due.kind, type(exc).__name__)
             waited_for = None
             if self._on_look is not None:
                 self._on_look(loop.time())

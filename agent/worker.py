@@ -12,12 +12,14 @@ from typing import Any
 
 from livekit import api
 from livekit.agents import AgentServer, JobRequest
+from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from agent import library, memory, metrics, stores
 from agent.adoption import Adoption
 from agent.attempt import redis_url_of
 from agent.bundles import Bundles
+from agent.draining import DRAIN_BEGAN, DRAIN_OVER
 from agent.health import Health, unwritable
 from agent.heartbeat import Heartbeat
 from agent.job import run_session
@@ -34,6 +36,8 @@ CLOSE_SECONDS = 15.0
 """Longest time in seconds for the last sessions to say goodbye and end once the drain is over."""
 ENDLESS = ("sweep", "watch", "adoption")
 """Tasks that run until the worker stops."""
+TELL_SECONDS = 1.0
+"""Time between two tellings of a job about the drain: one that has just begun does not hear the first."""
 STOP_SECONDS = 10.0
 """Longest time in seconds for closing the connection and making the last records, after all sessions."""
 RECORDS_WAIT_SECONDS = 60.0
@@ -116,6 +120,9 @@ class Worker:
         share = sessions / cap
         return FULL_LOAD if share >= 1.0 else share * HIGHEST_OPEN_LOAD
 
+    def _runs(self, job_id: str) -> bool:
+        return any(job.job.id == job_id for job in self._server.active_jobs)
+
     def _sessions(self) -> int:
         """Sessions that run, and those accepted that are about to."""
         running = {job.job.id for job in self._server.active_jobs}
@@ -157,7 +164,7 @@ class Worker:
         try:
             await self._recovery.judge(dead)
         except Exception:
-            logger.exception("a job that is gone could not be judged; the sweep makes its record")
+            logger.exception("a job that is gone could not be judged; the sweep tries again")
 
     # ------------------------------------------------------------------ readiness
 
@@ -250,22 +257,21 @@ class Worker:
         if library.is_registered(self._server):
             await library.announce_full(self._server)
         logger.info("draining: sessions have %g s, then %g s for a goodbye", seconds, CLOSE_SECONDS)
-        told: set[int] = set()
-        await self._wait_for_sessions(seconds, told, again=False)
+        await self._wait_for_sessions(seconds, is_over=False)
         if library.running_processes(self._server):
             self._hurry.clear()
-            await self._wait_for_sessions(CLOSE_SECONDS + GOODBYE_SECONDS, set(), again=True)
+            await self._wait_for_sessions(CLOSE_SECONDS + GOODBYE_SECONDS, is_over=True)
 
-    async def _wait_for_sessions(self, seconds: float, told: set[int], *, again: bool) -> None:
-        """Tell each job of the drain (again: that it is to end now), and wait until all are gone."""
+    async def _wait_for_sessions(self, seconds: float, *, is_over: bool) -> None:
+        """Tell each job that the drain began or is over, and wait until all are gone."""
         until = time.monotonic() + seconds
+        tell_at = 0.0
         while processes := library.running_processes(self._server):
-            for process in processes:
-                pid = library.job_process_id(process)
-                if pid is not None and pid not in told:
-                    told.add(pid)
-                    library.tell_job(pid)
-            if time.monotonic() >= until or (self._hurry.is_set() and not again):
+            if time.monotonic() >= tell_at:
+                tell_at = time.monotonic() + TELL_SECONDS
+                for pid in filter(None, map(library.job_process_id, processes)):
+                    library.tell_job(pid, DRAIN_OVER if is_over else DRAIN_BEGAN)
+            if time.monotonic() >= until or (self._hurry.is_set() and not is_over):
                 return
             await asyncio.sleep(0.05)
 
@@ -291,6 +297,10 @@ class Worker:
             try:
                 busy = self._recovery.recovering if self._recovery else set()
                 await self._records.sweep(busy)
+                if self._recovery is not None:
+                    await self._recovery.look_after(self._runs)
+            except (RedisError, OSError) as exc:
+                logger.warning("a sweep is not complete: %s", type(exc).__name__)
             except Exception:
                 logger.exception("a sweep failed; the next one tries again")
             await asyncio.sleep(self._settings.sweep_seconds)

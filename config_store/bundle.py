@@ -145,12 +145,21 @@ def _place(composed: Composed, root: Node, finding: Finding, secrets: Secrets) -
 
 
 def _foreign(composed: Composed) -> Iterator[Problem]:
-    """Parts that belong to different organizations: no bundle may bring two together."""
+    """Parts that belong to different organizations: no bundle may bring two together, or set one free."""
     first: tuple[str, str] | None = None
+    freed: Node | None = None
     for part in reversed(composed.parts):
         node = part.root.child("organization") if part.root is not None else None
-        if node is None or not isinstance(node.value, str):
+        if node is None:
             continue
+        if node.value is None:
+            freed = freed or node
+        if not isinstance(node.value, str):
+            continue
+        if freed is not None:
+            message = f"'{part.name}' belongs to an organization; what includes it cannot be shared"
+            yield composed.problem(message, freed.key or freed.span)
+            return
         if first is None:
             first = (part.name, node.value)
         elif node.value != first[1]:

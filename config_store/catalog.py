@@ -59,6 +59,8 @@ class Catalog:
     """Names of the built-in tools."""
     modules: frozenset[str] = frozenset()
     """Python modules that bundles may name."""
+    names: Mapping[str, frozenset[str] | None] | None = None
+    """What each of them that is there defines (None: not known); None: nobody looked."""
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     option_problems: Callable[[Kind, ModelConfig], Sequence[tuple[str, str]]] | None = None
     """Says what is wrong with a model's `options`, as (path below options, message); None: not checked."""

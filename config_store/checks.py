@@ -172,6 +172,14 @@ def _reference(reference: str, path: Path, catalog: Catalog) -> Iterator[Finding
     if _REFERENCE.match(reference) is None:
         yield Finding(path, f"'{reference}' is not module:name")
         return
-    module = reference.partition(":")[0]
+    module, _, name = reference.partition(":")
     if module not in catalog.modules:
         yield Finding(path, f"module '{module}' is not in AGENT_MODULES{suggestion(module, catalog.modules)}")
+    elif catalog.names is not None and module not in catalog.names:
+        yield Finding(
+            path, f"module '{module}' of AGENT_MODULES cannot be found; is its folder on PYTHONPATH?"
+        )
+    elif catalog.names is not None and (known := catalog.names[module]) is not None:
+        first = name.partition(".")[0]
+        if first not in known:
+            yield Finding(path, f"module '{module}' has no '{first}'{suggestion(first, known)}")

@@ -6,10 +6,17 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from config_store.dispatch import Dispatch, NotGiven
-from config_store.errors import ConfigRefused, StoreUnavailableError
+from config_store.errors import (
+    BundleNotFoundError,
+    ConfigRefused,
+    InvalidBundleError,
+    StoreUnavailableError,
+)
 from config_store.layer import Layer, Prompt, read_layer
+from config_store.merge import lay_plain
 from config_store.overrides import OverrideReader
 from config_store.preset import Preset, PresetReader
+from config_store.provenance import Provenance
 from config_store.published import CompiledBundle
 from config_store.routes import Call, Routes
 from config_store.verdict import Verdict
@@ -81,6 +88,9 @@ async def choose(
     named = asked.preset if isinstance(override.preset, NotGiven) else override.preset
     wanted = override.bundle or dispatch.bundle
     preset = await _preset(named, user_id, dispatch.organization, wanted, stores)
+    verdicts: list[Verdict] = []
+    if preset is not None and isinstance(named, NotGiven) and wanted is None:
+        preset = _default_that_fits(preset, compiled, dispatch.organization, verdicts)
     name = wanted or (preset.bundle if preset is not None else None)
     bundle = _bundle(name, call, compiled, default_bundle)
     _say_choices(override)
@@ -89,7 +99,7 @@ async def choose(
         preset = None  # a default of another bundle stays out of this session
     _check_organization(dispatch.organization, bundle, preset)
     layers = [asked, override]
-    verdicts = [*stores.verdicts()]
+    verdicts += stores.verdicts()
     if preset is not None:
         layers.insert(
             0, read_layer(preset.settings, f"preset {preset.id}", compiled.prompt, may_choose=False)
@@ -108,7 +118,10 @@ def _dispatch_layer(dispatch: Dispatch, prompt: Prompt) -> Layer:
     layer.variables = {**layer.variables, **dispatch.variables}
     if dispatch.metadata:
         inner = layer.settings.get("metadata")
-        layer.settings["metadata"] = {**(inner if isinstance(inner, dict) else {}), **dispatch.metadata}
+        below = inner if isinstance(inner, dict) else {}
+        layer.settings["metadata"] = lay_plain(
+            below, dispatch.metadata, "dispatch", Provenance(), ("metadata",)
+        )
     for key in dispatch.unknown:
         layer.say(key[:100], "refused", "unknown key of the dispatch")
     for key in dispatch.broken:
@@ -165,6 +178,26 @@ async def _preset(
     if found is None:
         raise ConfigRefused("the preset that was asked for does not exist")
     return found
+
+
+def _default_that_fits(
+    preset: Preset, compiled: BundleReader, organization: str | None, verdicts: list[Verdict]
+) -> Preset | None:
+    """A user's default, which nobody asked for by name: one whose bundle cannot serve here is left out."""
+    try:
+        bundle = compiled.get(preset.bundle)
+    except (BundleNotFoundError, InvalidBundleError):  # of bundles as they stand in the folder
+        bundle = None
+    if bundle is None:
+        reason = "the bundle it was saved for is not there, or is quarantined"
+    elif not bundle.is_startable:
+        reason = "the bundle it was saved for is partial"
+    elif organization is not None and bundle.organization not in (None, organization):
+        reason = "the bundle it was saved for belongs to another organization"
+    else:
+        return preset
+    verdicts.append(Verdict("preset", "unsupported", reason, source=f"preset {preset.id}"))
+    return None
 
 
 def _bundle(

@@ -43,7 +43,7 @@ NOT_GIVEN: Final = NotGiven()
 """A key that is absent, where null means something else."""
 
 SESSION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-_ORGANIZATION = SESSION_ID
+ORGANIZATION = SESSION_ID
 _KEYS = frozenset(
     {
         "session_id",
@@ -120,7 +120,7 @@ def _dispatch(data: Mapping[str, Any]) -> Dispatch:
         bundle=_bundle(data),
         preset=_text(data, "preset", None, "") if data.get("preset", "") != "" else NOT_GIVEN,
         user_id=_text(data, "user_id", None, ""),
-        organization=_text(data, "organization", _ORGANIZATION, "1 to 128 of A-Z a-z 0-9 . _ -"),
+        organization=_text(data, "organization", ORGANIZATION, "1 to 128 of A-Z a-z 0-9 . _ -"),
         variables=_map(maps["variables"]),
         overrides=_map(maps["overrides"]),
         overrides_rev=None if "overrides_rev" in broken else data.get("overrides_rev"),
@@ -137,7 +137,7 @@ def _map(value: object) -> Mapping[str, Any]:
 def _known(data: Mapping[str, Any]) -> Dispatch:
     """Whose session a wrong dispatch means."""
     known: dict[str, Any] = {}
-    for key, pattern in (("session_id", SESSION_ID), ("user_id", None), ("organization", _ORGANIZATION)):
+    for key, pattern in (("session_id", SESSION_ID), ("user_id", None), ("organization", ORGANIZATION)):
         with contextlib.suppress(DispatchError):
             known[key] = _text(data, key, pattern, "")
     return Dispatch(**known)

@@ -81,7 +81,9 @@ class BundleFolder:
             return None
         for ending in ENDINGS:
             path = self.root / f"{name}{ending}"
-            if path.is_file():
+            if path.is_symlink() or (
+                path.exists() and not path.is_dir()
+            ):  # what cannot be read is said later
                 return BundleFile(name, path, self.shown(f"{name}{ending}"))
         return None
 
@@ -151,7 +153,8 @@ class BundleFolder:
     def content_digest(self, relative: str) -> str | None:
         """A digest of a file's content; None when it cannot be read."""
         try:
-            return hashlib.sha256((self.root / relative).read_bytes()).hexdigest()
+            path = self.root / relative
+            return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
         except (OSError, ValueError):
             return None
 
@@ -201,6 +204,8 @@ class BundleFolder:
                         continue
                     stat = entry.stat()
                 except OSError:
-                    continue  # a link to nothing, or a file that went away just now
+                    if entry.is_symlink():
+                        found[relative] = (0, 0, 0, 0)  # a link to nothing
+                    continue  # a file that went away just now
                 found[relative] = (stat.st_mtime_ns, stat.st_size, stat.st_ino, stat.st_dev)
         return found

@@ -136,7 +136,8 @@ def text_digest(text: str) -> str:
 
 def _facts(catalog: Catalog) -> list[Any]:
     providers = [_provider(catalog.providers[name]) for name in sorted(catalog.providers)]
-    return [providers, sorted(catalog.tools), sorted(catalog.modules)]
+    names = {module: found and sorted(found) for module, found in (catalog.names or {}).items()}
+    return [providers, sorted(catalog.tools), sorted(catalog.modules), names]
 
 
 def _provider(facts: ProviderFacts) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def lay_nodes(weaker: Node, stronger: Node, path: Path = ()) -> Node:
     below = {} if is_model(path) and changes_provider(weaker.plain(), stronger.plain()) else weaker.value
     merged = dict(below)
     if path == ():
-        merged = _keep_voices(merged, stronger.plain())
+        merged = _keep_voices(_without_orphans(merged, stronger.plain()), stronger.plain())
     for name, node in stronger.value.items():
         old = merged.get(name)
         if old is None and path == () and name == "agents" and isinstance(node.value, dict):
@@ -57,11 +57,12 @@ def lay_plain(
         merged = {}
         known.forget(path)
     if path == () and stronger:
+        _drop_orphans(merged, stronger, known)
         _name_voices(merged, stronger, known)
     for name, value in stronger.items():
         here = (*path, name)
         old = merged.get(name)
-        if isinstance(value, Mapping) and value:
+        if isinstance(value, Mapping) and (value or (isinstance(old, dict) and old)):
             base = old if isinstance(old, dict) else {}
             if not base:
                 known.forget(here)
@@ -70,6 +71,59 @@ def lay_plain(
             merged[name] = value
             known.say(here, origin)
     return merged
+
+
+def _models(layer: object) -> Mapping[str, Any]:
+    models = layer.get("models") if isinstance(layer, Mapping) else None
+    return models if isinstance(models, Mapping) else {}
+
+
+def _provider(models: Mapping[str, Any], kind: str) -> str | None:
+    model = models.get(kind)
+    return identity_of(model) if isinstance(model, Mapping) else None
+
+
+def _orphans(weaker: Mapping[str, Any], stronger: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """
+    Agents' own fields of a model, as (agent, kind), whose provider was the session's or is to be another one:
+    without a provider of their own they mean nothing under the new one.
+    """
+    found = []
+    session, later = _models(weaker), _models(stronger)
+    for name, agent in _agents(weaker).items():
+        for kind, own in _models(agent).items():
+            if not isinstance(own, Mapping) or identity_of(own) is not None:
+                continue
+            old = _provider(session, kind)
+            new = _provider(_models(_agents(stronger).get(name)), kind) or _provider(later, kind)
+            if old is not None and new is not None and old != new:
+                found.append((name, kind))
+    return found
+
+
+def _drop_orphans(merged: dict[str, Any], stronger: Mapping[str, Any], known: Provenance) -> None:
+    for agent, kind in _orphans(merged, stronger):
+        entry = merged["agents"][agent]
+        models = {name: model for name, model in entry["models"].items() if name != kind}
+        merged["agents"] = {**merged["agents"], agent: {**entry, "models": models}}
+        known.forget(("agents", agent, "models", kind))
+
+
+def _without_orphans(merged: dict[str, Node], stronger: Mapping[str, Any]) -> dict[str, Node]:
+    plain: dict[str, Any] = {key: merged[key].plain() for key in ("models", "agents") if key in merged}
+    for agent, kind in _orphans(plain, stronger):
+        merged = {**merged, "agents": _without(merged["agents"], (agent, "models", kind))}
+    return merged
+
+
+def _without(node: Node, path: Path) -> Node:
+    """The tree without what stands at a path in it."""
+    assert isinstance(node.value, dict)
+    first, *rest = path
+    entries = {name: child for name, child in node.value.items() if rest or name != first}
+    if rest:
+        entries[str(first)] = _without(entries[str(first)], tuple(rest))
+    return Node(node.span, entries, node.key, node.source)
 
 
 def _speaker(layer: Mapping[str, Any]) -> str | None:

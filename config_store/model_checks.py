@@ -30,8 +30,13 @@ def check_models(config: SessionConfig, catalog: Catalog | None) -> Iterator[Fin
             )
         for kind in KINDS:
             model = getattr(models, kind)
-            if model is not None:
-                yield from _model(model, kind, (*path, kind), catalog, is_agent=path[0] == "agents")
+            if model is None:
+                continue
+            if path[0] == "agents" and model.identity is None:
+                whole = getattr(config.models_for(str(path[1])), kind)
+                yield from _own_part(model, whole, kind, (*path, kind), catalog)
+            else:
+                yield from _model(model, kind, (*path, kind), catalog)
     if catalog is not None:
         yield from _voices(config, catalog)
         for path, message in catalog.fit_problems(config) if catalog.fit_problems is not None else ():
@@ -57,23 +62,51 @@ def _present(config: SessionConfig) -> Iterator[Finding]:
             return
 
 
-def _model(
-    model: ModelConfig, kind: Kind, path: Path, catalog: Catalog | None, *, is_agent: bool
+def _own_part(
+    own: ModelConfig, whole: ModelConfig, kind: Kind, path: Path, catalog: Catalog | None
 ) -> Iterator[Finding]:
+    """What an agent says of a model whose provider is the session's; `whole` is both together."""
     where = dotted(path)
-    if model.provider is not None and model.plugin is not None:
-        yield Finding((*path, "plugin"), f"{where} names a provider and a plugin; it takes one of them")
-    elif model.identity is None and not is_agent:
-        yield Finding(path, f"{where} lacks the key 'provider'", at_key=True)
+    if whole.identity is None:
+        yield Finding(path, f"{where} lacks the key 'provider', and the session has none", at_key=True)
+        return
+    yield from _temperature(own, kind, path)
+    yield from _fallbacks(own, kind, path, catalog)
+    if catalog is None:
+        return
+    facts = catalog.providers.get(whole.provider or "")
+    known = facts.models.get(kind) if facts is not None else None
+    if own.model is not None and known is not None and own.model not in known:
+        message = f"{whole.provider} has no {kind} model '{own.model}'{suggestion(own.model, known)}"
+        yield Finding((*path, "model"), message)
+    if own.options and catalog.option_problems is not None:
+        for below, message in catalog.option_problems(kind, whole):
+            yield Finding((*path, "options", *option_path(below)), f"{where}.options: {message}")
+
+
+def _temperature(model: ModelConfig, kind: Kind, path: Path) -> Iterator[Finding]:
     if model.temperature is not None and kind not in ("llm", "realtime"):
-        yield Finding((*path, "temperature"), f"{where}: {_WORDS[kind]} has no temperature")
+        yield Finding((*path, "temperature"), f"{dotted(path)}: {_WORDS[kind]} has no temperature")
+
+
+def _fallbacks(model: ModelConfig, kind: Kind, path: Path, catalog: Catalog | None) -> Iterator[Finding]:
     for number, other in enumerate(model.fallback):
         at: Path = (*path, "fallback", number)
         if other.fallback:
             yield Finding(
                 (*at, "fallback"), "a fallback has no fallbacks of its own; list them one after another"
             )
-        yield from _model(other, kind, at, catalog, is_agent=False)
+        yield from _model(other, kind, at, catalog)
+
+
+def _model(model: ModelConfig, kind: Kind, path: Path, catalog: Catalog | None) -> Iterator[Finding]:
+    where = dotted(path)
+    if model.provider is not None and model.plugin is not None:
+        yield Finding((*path, "plugin"), f"{where} names a provider and a plugin; it takes one of them")
+    elif model.identity is None:
+        yield Finding(path, f"{where} lacks the key 'provider'", at_key=True)
+    yield from _temperature(model, kind, path)
+    yield from _fallbacks(model, kind, path, catalog)
     if catalog is None:
         return
     if (
@@ -172,7 +205,3 @@ def _voice(name: str, provider: str, path: Path, catalog: Catalog) -> Iterator[F
         yield Finding(path, f"{provider} has no voice '{name}'{suggestion(name, facts.voices)}")
     elif facts.voice_problem is not None and (problem := facts.voice_problem(name)) is not None:
         yield Finding(path, problem)
-    elif facts is not None and facts.installed and facts.voice_problem is not None:
-        problem = facts.voice_problem(name)
-        if problem is not None:
-            yield Finding(path, problem)

@@ -165,9 +165,12 @@ async def _within(deadline: float, call: Callable[[], Awaitable[Any]]) -> Any:
     because the one in the pool may be left over from a server that restarted.
     """
     failures = 0
+    loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout_at(deadline):
-            while True:
+            # the deadline is looked at, too: redis-py waits with `wait_for`, which before Python 3.12 may
+            # swallow the one cancellation that comes
+            while loop.time() < deadline:
                 try:
                     return await call()
                 except BusyLoadingError:
@@ -185,6 +188,7 @@ async def _within(deadline: float, call: Callable[[], Awaitable[Any]]) -> Any:
                         raise StoreUnavailableError("Redis", cause) from None
                     await asyncio.sleep(_FIRST_WAIT)
     except TimeoutError:
-        raise StoreUnavailableError("Redis", "no answer within the time budget") from None
+        pass
     except RedisError as exc:
         raise StoreUnavailableError("Redis", type(exc).__name__) from None
+    raise StoreUnavailableError("Redis", "no answer within the time budget")

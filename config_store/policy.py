@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from config_store.fields import Field, fields_of, range_text
 from config_store.json_text import shape_of
 from config_store.merge import is_model
 from config_store.model_checks import provider_problem
-from config_store.models import Kind, identity_of
+from config_store.models import Kind, ModelConfig, identity_of
 from config_store.names import suggestion
 from config_store.policy_rules import Allowed, allowed
 from config_store.said import demand
@@ -26,6 +26,8 @@ from config_store.verdict import Outcome, Verdict, shown
 _RULES: TypeAdapter[list[str | OverridableRule] | None] = TypeAdapter(list[str | OverridableRule] | None)
 _ALWAYS = frozenset({"metadata"})
 """Open whatever the list says: nothing here ever reads it."""
+_NULL_IS_NO_LIMIT = frozenset({"idle_timeout_seconds", "max_duration_seconds"})
+"""Elsewhere null means the default of whoever is asked."""
 
 
 @dataclass
@@ -175,7 +177,7 @@ class Gate:
         except ValidationError as exc:
             error = exc.errors(include_url=False, include_input=False)[0]
             return demand(error["type"], error.get("ctx", {}), error["msg"])
-        if may.choices is not None and value not in may.choices:
+        if may.choices is not None and any(item not in may.choices for item in _items(value)):
             return f"must be one of {', '.join(may.choices)}"
         templates = _templates(value) if path[0] not in _ALWAYS else []
         if any(not is_name or name not in self._variables() for _, name, is_name in templates):
@@ -196,17 +198,30 @@ class Gate:
             facts = self.catalog.providers.get(value)
             if facts is None:
                 return f"unknown provider; there are {', '.join(sorted(self.catalog.providers))}"
-            return provider_problem(facts, kind, self.catalog, None)
+            return provider_problem(facts, kind, self.catalog, None) or self._lacks_options(value, kind, path)
         facts = self.catalog.providers.get(str(before.get("provider")))
         known = facts.models.get(kind) if facts is not None else None
         if key == "model" and known is not None and value not in known:
             return f"unknown model; there are {', '.join(known)}"
         return None
 
+    def _lacks_options(self, provider: str, kind: Kind, path: Path) -> str | None:
+        """A provider that does not work without options, which a session can never give."""
+        own, session = self._at(path[:-1]), self._at(("models", kind))
+        current = [identity_of(model) for model in (own, session) if isinstance(model, Mapping)]
+        asked = self.catalog.option_problems if self.catalog is not None else None
+        if asked is None or provider == next(filter(None, current), None):
+            return None
+        for option, message in asked(kind, ModelConfig(provider=provider)):
+            return f"it needs options that only a bundle can give: {option} {message}"
+        return None
+
     def _known_problem(self, key: str, value: Any) -> str | None:
         agents = self.document.get("agents", {})
         if key == "initial_agent" and value not in agents:
             return f"no such agent; there are {', '.join(agents)}"
+        if key == "instructions" and not str(value).strip():
+            return "must not be empty"
         if key == "enabled_panels":
             offered = {panel for agent in agents.values() for panel in agent.get("panels", [])}
             if set(value) - offered:
@@ -224,12 +239,19 @@ def _clamp(value: Any, low: float | None, high: float | None, found: Field, may:
     if not found.is_numeric or isinstance(value, bool):
         return value
     if value is None:  # no limit at all is more than the largest the list allows
-        return may.high if found.is_nullable and may.high is not None else value
+        return may.high if found.key in _NULL_IS_NO_LIMIT and may.high is not None else value
     if not isinstance(value, int | float):
         return value
     if low is not None and value < low:
         return low
     return high if high is not None and value > high else value
+
+
+def _items(value: Any) -> Collection[Any]:
+    """What a list of choices is held against: each entry of a list or a map."""
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list | tuple) else (value,)
 
 
 def _templates(value: Any) -> list[tuple[str, str, bool]]:

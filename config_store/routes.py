@@ -124,9 +124,12 @@ def _unknown(at: Composed, root: Node, routes: Routes, startable: Mapping[str, b
     for number, route in enumerate(routes.routes):
         node = root.at(("routes", number, "bundle"))
         span = node.span if node is not None else root.span
+        source = (
+            node.source if node is not None else None
+        )  # of a value of the environment, which is not shown
         if route.bundle not in startable:
-            message = f"no bundle '{route.bundle}'{suggestion(route.bundle, startable)}"
-            problems.append(at.problem(message, span))
+            near = suggestion(route.bundle, startable) if source is None else ""
+            problems.append(at.problem(f"no bundle '{source or route.bundle}'{near}", span))
         elif not startable[route.bundle]:
-            problems.append(at.problem(f"'{route.bundle}' is partial: it has no agents", span))
+            problems.append(at.problem(f"'{source or route.bundle}' is partial: it has no agents", span))
     return problems

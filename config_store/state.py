@@ -58,11 +58,13 @@ redis.call('EXPIRE', KEYS[1], ARGV[2])
 return 1
 """
 
-# Somebody takes the place of a worker that is gone; of two that try, one does.
+# Somebody takes the place of a worker that is gone; of two that try, one does. The fence grows: a job of that
+# worker may live on where Redis does not reach it, and must not end what goes on elsewhere.
 _ADOPT = """
 local s = redis.call('HMGET', KEYS[1], 'owner_worker', 'phase')
 if s[1] ~= ARGV[1] or s[2] == 'ended' or s[2] == 'over' then return 0 end
 redis.call('HSET', KEYS[1], 'owner_worker', ARGV[2], 'owner_job', '', 'pid', '')
+redis.call('HINCRBY', KEYS[1], 'fence', 1)
 return 1
 """
 
@@ -72,7 +74,7 @@ redis.call('HSET', KEYS[1], 'owner_job', '', 'pid', '')
 return 1
 """
 
-# An end that comes before any claim writes the tombstone too; with a fence, only its holder may end.
+# With a fence, only its holder may end.
 _END = """
 local s = redis.call('HMGET', KEYS[1], 'phase', 'fence', 'session_id')
 if s[1] == 'ended' or s[1] == 'over' then return 0 end
@@ -81,6 +83,14 @@ redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'phase', ARGV[3], 'end_reason', ARGV[2], 'end_detail', ARGV[6],
   'session_id', s[3] or ARGV[4])
 redis.call('EXPIRE', KEYS[1], ARGV[5])
+return 1
+"""
+
+_END_UNCLAIMED = """
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'phase', 'ended', 'end_reason', ARGV[1], 'end_detail', ARGV[2],
+  'session_id', ARGV[3])
+redis.call('EXPIRE', KEYS[1], ARGV[4])
 return 1
 """
 
@@ -213,7 +223,7 @@ class SessionState:
         self, reason: str, *, session_id: str, fence: int | None, tombstone: bool, detail: str = ""
     ) -> bool:
         """
-        Mark the session ended.
+        Mark the session ended. False: it was over already, or is another owner's.
 
         Args:
             reason: The end reason, kept in the tombstone.
@@ -225,6 +235,10 @@ class SessionState:
         """
         phase, seconds = ("ended", TOMBSTONE_SECONDS) if tombstone else ("over", OVER_SECONDS)
         return bool(await self._script(_END, fence or "", reason, phase, session_id, seconds, detail))
+
+    async def end_unclaimed(self, reason: str, *, session_id: str, detail: str = "") -> bool:
+        """Write the tombstone of a session that nobody has claimed. False: somebody has, or it is over."""
+        return bool(await self._script(_END_UNCLAIMED, reason, detail, session_id, TOMBSTONE_SECONDS))
 
 
 def _text(value: bytes | str) -> str:

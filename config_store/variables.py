@@ -12,6 +12,7 @@ from config_store.names import suggestion
 from config_store.rules import VariableRule
 from config_store.verdict import Verdict, shown
 
+_EXACT = 2.0**53  # whole numbers below this are what was written
 _LENGTH = VariableRule.model_fields["max_length"].default
 
 
@@ -73,5 +74,6 @@ def _text(value: Any) -> str | None:
     if isinstance(value, str):
         return value
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return f"{value:g}" if isinstance(value, float) else str(value)
+        is_whole = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
+        return str(int(value)) if is_whole else str(value)
     return None

@@ -15,7 +15,7 @@ from agent.providers import registry
 from agent.settings import Settings, environment, load
 from config_store.bundle import Bundle
 from config_store.direct import FolderBundles
-from config_store.dispatch import NOT_GIVEN, Dispatch
+from config_store.dispatch import NOT_GIVEN, ORGANIZATION, Dispatch
 from config_store.errors import BundleNotFoundError, ConfigRefused, InvalidBundleError, Problem, report
 from config_store.folder import BundleFolder
 from config_store.json_schema import bundle_schema
@@ -55,10 +55,10 @@ def list_bundles(json: Json = False) -> None:
         {
             "name": bundle.name,
             "state": _state(bundle),
-            "organization": bundle.organization,
+            "organization": _text(bundle, "organization"),
             "title": _text(bundle, "name"),
             "description": _text(bundle, "description"),
-            "tags": list(bundle.document.get("tags", ())),
+            "tags": _tags(bundle),
         }
         for bundle in found
     ]
@@ -75,6 +75,13 @@ def _text(bundle: Bundle, key: str) -> str | None:
     """A text of a bundle; one from the environment as it is written."""
     text = bundle.sourced.get(key, bundle.document.get(key))
     return text if isinstance(text, str) else None
+
+
+def _tags(bundle: Bundle) -> list[str]:
+    tags = bundle.document.get("tags")
+    if not isinstance(tags, list):
+        return []
+    return [bundle.sourced.get(f"tags[{place}]", str(tag)) for place, tag in enumerate(tags)]
 
 
 def _state(bundle: Bundle) -> str:
@@ -177,6 +184,8 @@ def explain(
 
     settings = load()
     if session is not None:
+        if name or preset or user or organization or set_ or var or redis or all_layers:
+            fail("--session explains a session as it was frozen, and goes with no other option", "usage")
         _print_explained(asyncio.run(that_ran(session, settings)), json)
         return
     dispatch = Dispatch(
@@ -184,7 +193,7 @@ def explain(
         bundle=name,
         preset=NOT_GIVEN if preset is None else preset,
         user_id=user,
-        organization=organization,
+        organization=_organization(organization),
         overrides=_settings(set_ or []),
         variables=dict(_pair(text) for text in var or []),
     )
@@ -219,6 +228,12 @@ def _print_explained(found: Explained | dict[str, Any], json: bool) -> None:
             typer.echo(f"  {path}  {origin}")
         for line in verdict_lines(found["verdicts"] or []):
             typer.echo(line)
+
+
+def _organization(name: str | None) -> str | None:
+    if name and not ORGANIZATION.fullmatch(name):
+        fail("--organization takes 1 to 128 of A-Z a-z 0-9 . _ -", "usage")
+    return name or None
 
 
 def _settings(texts: list[str]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """`agent transcripts erase`: a session or a user, everywhere it is kept."""
 
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import redis
 import typer
@@ -9,21 +9,20 @@ from agent.cli.output import FAILED, fail, print_json
 from agent.cli.record_options import Json
 from agent.cli.records import live_store, owner_of, records
 from agent.settings import load as load_settings
-from agent.transcripts.erasure import Erasure, erase_session, erase_user
+from agent.transcripts.erasure import Erasure, erase_session, erase_user, is_marked, is_of
 
 
 def erase(
     session: Annotated[str | None, typer.Option(help="Erase this session.")] = None,
     user: Annotated[str | None, typer.Option(help="Erase all sessions of this user.")] = None,
-    organization: Annotated[
-        str | None, typer.Option(help="With --user: only in this organization; '' for none.")
-    ] = None,
+    organization: Annotated[str | None, typer.Option(help="Only in this organization; '' for none.")] = None,
     json: Json = False,
 ) -> None:
     """
     Erase a session or a user: database, search index, journals, and what Redis holds; say what was removed.
 
-    Nothing brings it back: what a machine that was cut off still has of it is removed when it turns up.
+    Nothing brings it back: what a machine that was cut off still has of it is removed when it turns up, also
+    when nothing of it was here.
 
     Example: agent transcripts erase --user u1
     """
@@ -33,7 +32,13 @@ def erase(
     with live_store(settings) as client, records(settings) as engine:
         try:
             if session is not None:
-                done = erase_session(session, engine=engine, journals=settings.journals, redis=client)
+                kept: dict[str, Any] = {"engine": engine, "journals": settings.journals, "redis": client}
+                if organization is not None and not is_of(session, owner_of(organization, None), **kept):
+                    _nothing_of(session)
+                before = is_marked(session, engine)
+                done = erase_session(session, **kept)
+                if not done.sessions and not before:
+                    _nothing_of(session)
             else:
                 owner = owner_of(organization, user)
                 done = erase_user(owner, engine=engine, journals=settings.journals, redis=client)
@@ -55,6 +60,12 @@ def erase(
         )
     else:
         _print(done)
+
+
+def _nothing_of(session_id: str) -> NoReturn:
+    fail(
+        f"nothing is kept of session {session_id!r}; agent transcripts list shows records", "unknown_session"
+    )
 
 
 def _print(done: Erasure) -> None:

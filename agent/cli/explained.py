@@ -115,7 +115,8 @@ def nested(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     Settings from `path=value` pairs; a value is read as YAML, so that `{a: b}` and `[x]` are what they seem.
 
     Raises:
-        ValueError: A path goes through a value that is not a map, or a value is not YAML.
+        ValueError: A path goes through a value that is not a map or stands above another one, or a value is
+            not YAML.
     """
     settings: dict[str, Any] = {}
     for path, text in pairs:
@@ -125,6 +126,8 @@ def nested(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
             at = at.setdefault(name, {}) if isinstance(at, dict) else None
         if not isinstance(at, dict):
             raise ValueError(f"'{path}': a part of this path has a value of its own")  # noqa: TRY004
+        if isinstance(at.get(last), dict):
+            raise ValueError(f"'{path}': something below it is given, too")  # noqa: TRY004
         at[last] = _value(path, text)
     return settings
 

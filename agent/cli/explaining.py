@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from redis.exceptions import RedisError
@@ -60,6 +61,8 @@ async def would_start(
     finally:
         if client is not None:
             await client.aclose()
+    unfit = registry.tuning_verdicts(resolved.config)  # as a job adds them
+    resolved = replace(resolved, verdicts=(*resolved.verdicts, *unfit))
     level = resolved.config.optimization_level
     said = history(bundles.sources, resolved.bundle, level, trace) if all_layers else {}
     return Explained(resolved.stored(), said)

@@ -54,6 +54,9 @@ def export(
         if filters.silent is None:  # what is kept of a person is all of it
             filters = dataclasses.replace(filters, silent=True)
         if session_ids:
+            for session_id in session_ids:  # before anything is written
+                if load(engine, session_id, chosen.owner) is None:
+                    unknown(session_id)
             ids: Iterable[str] = session_ids
             total = len(session_ids)
         else:

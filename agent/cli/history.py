@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from agent.cli.output import fail, print_json
+from agent.cli.output import fail, plain, print_json
 from agent.cli.record_options import Chosen, Json, Organization, SessionId, User, choosing
 from agent.cli.records import local_time, owner_of, records
 from agent.settings import load as load_settings
@@ -73,7 +73,7 @@ def show(
         print_json(transcript)
         return
     for line in as_text(transcript):
-        typer.echo(line)
+        typer.echo(plain(line))
 
 
 @choosing
@@ -96,8 +96,9 @@ def search(
         return
     before, after = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("**", "**")
     for hit in hits:
-        typer.echo(f"{local_time(hit.started_at)}  {hit.session_id}  {hit.title or ''}".rstrip())
-        typer.echo(f"  {hit.role}: {hit.snippet(before, after)}")
+        typer.echo(plain(f"{local_time(hit.started_at)}  {hit.session_id}  {hit.title or ''}".rstrip()))
+        snippet = plain(hit.snippet(*_MARKS))
+        typer.echo(f"  {hit.role}: {snippet.replace(_MARKS[0], before).replace(_MARKS[1], after)}")
     if not hits:
         typer.echo("nothing found")
 
@@ -142,6 +143,10 @@ def rename(
             unknown(session_id)
 
 
+_MARKS = ("\ue000", "\ue001")
+"""Of private use: they stand for the marks of a terminal, which nobody's words may set."""
+
+
 def unknown(session_id: str) -> NoReturn:
     """End the command: there is no such record, or none that its owner may see."""
     fail(
@@ -171,7 +176,7 @@ def _print_table(rows: Iterable[dict[str, Any]]) -> None:
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        typer.echo("  ".join(cells).rstrip())
+        typer.echo(plain("  ".join(cells).rstrip()))
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

@@ -12,6 +12,9 @@ WRONG_USE = 2
 FAILED = 1
 """Exit status: something failed that the caller asked for rightly."""
 
+_CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\ufffd")
+"""Control characters but for the tab and the end of a line."""
+
 _json_wanted: contextvars.ContextVar[bool] = contextvars.ContextVar("json_wanted", default=False)
 
 
@@ -19,6 +22,11 @@ def want_json(value: bool) -> bool:
     """Remember that this command answers in JSON; use it as the callback of `--json`."""
     _json_wanted.set(value)
     return value
+
+
+def plain(text: str) -> str:
+    """Text of others for a terminal: what would command it (escape sequences, bells) shows as a sign."""
+    return text.translate(_CONTROLS)
 
 
 def print_json(value: Any) -> None:

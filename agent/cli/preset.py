@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -15,13 +15,21 @@ from agent.cli.output import FAILED, fail, print_json, want_json
 from agent.cli.records import opened
 from agent.settings import Settings, load
 from agent.transcripts.database import DatabaseTroubleError, trouble
+from config_store.dispatch import ORGANIZATION
+from config_store.fields import fields_of
+from config_store.folder import BundleFolder
+from config_store.layer import ALIASES, PROMPTS
+from config_store.names import is_bundle_name, suggestion
 from config_store.preset import Preset
 from config_store.presets import PresetNameTakenError, PresetNotFoundError, PresetStore
+from config_store.schema import SessionConfig
 from config_store.settings_yaml import read_settings, write_settings
 
 app = typer.Typer(help="Presets that users saved.", no_args_is_help=True)
 
 _T = TypeVar("_T")
+_FILE_KEYS = ("name", "bundle", "is_default", "settings")
+_LONGEST = 256
 User = Annotated[str, typer.Option("--user", help="The user.")]
 Organization = Annotated[str | None, typer.Option(help="The user's organization.")]
 Json = Annotated[bool, typer.Option("--json", callback=want_json, is_eager=True, help="Answer in JSON.")]
@@ -122,7 +130,9 @@ def save(
     if not isinstance(final_name, str) or not isinstance(final_bundle, str):
         fail("a preset needs a name and a bundle: --name and --bundle, or both in the file", "usage")
     is_default = content.get("is_default") if default is None else default
-    store = _store(load())
+    process = load()
+    _check_save(process, user, organization, final_name, final_bundle, settings)
+    store = _store(process)
     saved = _done(
         lambda: store.save(
             user,
@@ -130,7 +140,7 @@ def save(
             settings,
             bundle=final_bundle,
             organization=organization,
-            is_default=is_default if isinstance(is_default, bool) else None,
+            is_default=is_default,
         )
     )
     if json:
@@ -149,7 +159,46 @@ def _content(file: Path | None) -> dict[str, Any]:
         fail(f"{file} cannot be read: {' '.join(str(exc).split())}", "usage")
     if not isinstance(content, dict) or not isinstance(content.get("settings", {}), dict):
         fail(f"{file} must be a map with name, bundle and settings", "usage")
+    if unknown := [key for key in content if key not in _FILE_KEYS]:
+        near = suggestion(str(unknown[0])[:100], _FILE_KEYS)
+        fail(f"{file}: unknown key '{str(unknown[0])[:100]}'{near}; settings go below `settings`", "usage")
+    if not isinstance(content.get("is_default"), bool | None):
+        fail(f"{file}: is_default must be true or false", "usage")
     return content
+
+
+def _check_save(
+    process: Settings, user: str, organization: str | None, name: str, bundle: str, settings: dict[str, Any]
+) -> None:
+    """What could never be used, said while whoever saves it is there to hear it."""
+    if not 1 <= len(user) <= _LONGEST or not 1 <= len(name) <= _LONGEST:
+        fail(f"--user and --name take 1 to {_LONGEST} characters", "usage")
+    if organization and not ORGANIZATION.fullmatch(organization):
+        fail("--organization takes 1 to 128 of A-Z a-z 0-9 . _ -", "usage")
+    if not is_bundle_name(bundle):
+        fail("--bundle is not the name of a bundle, such as interview or acme/interview", "usage")
+    folder = BundleFolder(process.bundles)
+    if process.bundles.is_dir() and folder.bundle(bundle) is None:
+        fail(
+            f"no bundle '{bundle}'{suggestion(bundle, folder.bundles())} in {process.bundles}",
+            "unknown_bundle",
+        )
+    known = {*ALIASES, *PROMPTS, "enable_rag", *fields_of(SessionConfig)}
+    if unknown := [key for key in settings if key not in known]:
+        fail(f"unknown setting '{unknown[0][:100]}'{suggestion(unknown[0][:100], known)}", "unknown_setting")
+    if hidden := next(_keys(settings), None):
+        fail(
+            f"'{hidden}': a preset holds no keys; a bundle names their variable (api_key_env)",
+            "unknown_setting",
+        )
+
+
+def _keys(settings: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    for name, value in settings.items():
+        if name in ("api_key", "apiKey"):
+            yield f"{path}{name}"
+        elif isinstance(value, Mapping) and name != "metadata":
+            yield from _keys(value, f"{path}{name}.")
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -129,6 +129,7 @@ def end(
     from agent.ending import REASONS
     from agent.running import NoSuchSessionError, RecordMissingError, end_session
 
+    _check_id(session_id, "a session's id")
     if reason not in REASONS:
         fail(f"--reason: no reason '{reason}'; there are {', '.join(sorted(REASONS))}", code="usage")
     try:
@@ -192,11 +193,11 @@ def _checked(given: list[str] | None, option: str) -> list[str]:
     return given or []
 
 
-def _check_id(session_id: str | None) -> None:
+def _check_id(session_id: str | None, what: str = "--session-id") -> None:
     from config_store.dispatch import SESSION_ID
 
     if session_id is not None and not SESSION_ID.fullmatch(session_id):
-        fail("--session-id takes 1 to 128 of A-Z a-z 0-9 . _ -", code="usage")
+        fail(f"{what} takes 1 to 128 of A-Z a-z 0-9 . _ -", code="usage")
 
 
 def _settings() -> Settings:

@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 import typer
+from sqlalchemy import Engine
 
 from agent.cli import history
 from agent.cli.erase import erase
@@ -12,6 +13,7 @@ from agent.cli.record_options import Json
 from agent.cli.records import live_store, records
 from agent.settings import load as load_settings
 from agent.transcripts.finalize import MOST_FAILURES, Outcome, RecordNotMadeError, finalize
+from agent.transcripts.history import OPERATOR, load
 from agent.transcripts.orphans import IDLE_SECONDS, is_over, orphans
 from agent.transcripts.retention import expire
 
@@ -59,6 +61,8 @@ def finalize_(
         for each in found:
             try:
                 done.append(finalize(each, engine=engine, journals=settings.journals, redis=redis))
+                if session_id is not None and done[-1].action == "nothing":
+                    _known(engine, session_id)
             except RecordNotMadeError as exc:
                 problems.append(str(exc))
                 if len(problems) == MOST_FAILURES:
@@ -72,6 +76,11 @@ def finalize_(
         typer.echo(f"{len(done)} sessions finalized, {expired} records removed because their time is over")
     if problems:
         fail(f"{len(problems)} records not made, first: {problems[0]}", code="database", exit=FAILED)
+
+
+def _known(engine: Engine, session_id: str) -> None:
+    if load(engine, session_id, OPERATOR) is None:
+        history.unknown(session_id)
 
 
 def _outcome(outcome: Outcome) -> dict[str, Any]:

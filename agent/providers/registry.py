@@ -23,6 +23,7 @@ from agent.providers.options import option_problems
 from agent.providers.plugin import provider_of
 from agent.providers.speaking import requests, tuning_verdicts
 from config_store.catalog import Catalog, ProviderFacts
+from config_store.python_names import python_names
 from config_store.schema import KINDS, Kind, ModelConfig, SessionConfig
 
 if TYPE_CHECKING:  # livekit takes seconds to import; checking bundles does without
@@ -59,15 +60,17 @@ class _Settings(Protocol):
 
 def catalog(settings: _Settings, environment: Mapping[str, str]) -> Catalog:
     """
-    What this worker can do, for checking bundles. Imports no plugin.
+    What this worker can do, for checking bundles. Imports no plugin, and no module that bundles may name.
 
     Args:
         settings: The worker's settings; its modules are those that bundles may name.
         environment: Variable → value; asked only for which variables are set.
     """
+    modules = frozenset({*settings.modules, "agent.demo.tools"})  # the shipped bundles' own tool
     return Catalog(
         providers={name: _facts(provider) for name, provider in PROVIDERS.items()},
-        modules=frozenset({*settings.modules, "agent.demo.tools"}),  # the shipped bundles' own tool
+        modules=modules,
+        names=python_names(modules),
         environment=environment,
         option_problems=problems_of_options,
         fit_problems=unreachable,

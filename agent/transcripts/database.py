@@ -36,7 +36,7 @@ def open_engine(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise DatabaseTroubleError(
             "DATABASE_URL: not a database URL; sqlite:///… or postgresql://…"
         ) from None
@@ -52,7 +52,7 @@ def is_missing_file(url: str) -> bool:
     """Whether a URL names an SQLite file that is not there; opening it would make it."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         return False
     name = parsed.database
     if parsed.get_backend_name() != "sqlite" or not name or name == ":memory:" or name.startswith("file:"):

@@ -18,8 +18,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from agent.transcripts.append_file import is_being_written
 from agent.transcripts.database import trouble, writing
 from agent.transcripts.entries import Entry
-from agent.transcripts.erased import mark_session, mark_user
+from agent.transcripts.erased import is_erased, mark_session, mark_user
 from agent.transcripts.filters import Everyone, Owner
+from agent.transcripts.orphans import is_owned
 from agent.transcripts.paths import journal_files, session_folder
 from agent.transcripts.reading import read_journals, sessions_on_disk
 from agent.transcripts.recorded import remove_record
@@ -97,6 +98,39 @@ def erase_user(
     return done + Erasure(compacted=compact(engine))
 
 
+def is_marked(session_id: str, engine: Engine) -> bool:
+    """Whether this session was erased in the last 30 days. Raises DatabaseTroubleError."""
+    try:
+        with engine.connect() as connection:
+            return is_erased(connection, session_id, ())
+    except SQLAlchemyError as exc:
+        raise trouble(exc) from exc
+
+
+def is_of(
+    session_id: str,
+    owner: Owner,
+    *,
+    engine: Engine,
+    journals: Path,
+    redis: "redis_client.Redis | None" = None,
+) -> bool:
+    """
+    Whether there is such a session of this owner, recorded or not.
+
+    Raises:
+        DatabaseTroubleError, OSError, redis.RedisError: It cannot be found out now.
+    """
+    query = select(transcripts.c.session_id).where(transcripts.c.session_id == session_id, owner.condition())
+    try:
+        with engine.connect() as connection:
+            if connection.execute(query).first() is not None:
+                return True
+    except SQLAlchemyError as exc:
+        raise trouble(exc) from exc
+    return _is_of(owner, _entries(session_id, journals, redis))
+
+
 def compact(engine: Engine) -> bool:
     """
     Rewrite what deleted rows were in: SQLite's search index, file and write-ahead log; PostgreSQL's tables.
@@ -134,13 +168,23 @@ def _erase(session_id: str, engine: Engine, journals: Path, redis: "redis_client
             item_count = remove_record(connection, session_id)
     except SQLAlchemyError as exc:
         raise trouble(exc) from exc
+    elsewhere = redis is not None and is_owned(redis, session_id, _entries(session_id, journals, redis))
     files, is_live = _erase_journals(session_folder(journals, session_id))
+    is_live = is_live or elsewhere  # a worker that has it needs its keys; when it ends, the mark removes them
     keys = 0
     if redis is not None and not is_live:
         keys = int(redis.delete(*(f"session:{session_id}:{key}" for key in _KEYS)))
     found = bool(records or files or keys or is_live)
     live = (session_id,) if is_live else ()
     return Erasure((session_id,) if found else (), records, item_count, files, keys, live)
+
+
+def _entries(session_id: str, journals: Path, redis: "redis_client.Redis | None") -> list[Entry]:
+    entries = read_journals(journals, session_id)
+    if redis is not None:
+        with suppress(redis_client.ResponseError):  # no stream: somebody else's value, which goes too
+            entries += read_stream(redis, session_id)
+    return entries
 
 
 def _erase_journals(folder: Path) -> tuple[int, bool]:
@@ -174,7 +218,7 @@ def _unrecorded(owner: Owner, journals: Path, redis: "redis_client.Redis | None"
 
 def _is_of(owner: Owner, entries: list[Entry]) -> bool:
     for entry in entries:
-        if entry.get("type") == "start" and entry.get("user_id") == owner.user_id:
+        if entry.get("type") == "start" and owner.user_id in (None, entry.get("user_id")):
             if isinstance(owner.organization, Everyone):
                 return True
             if (entry.get("organization") or "") == (owner.organization or ""):

@@ -116,7 +116,7 @@ def as_webvtt(transcript: dict[str, Any]) -> Iterator[str]:
             end = begin + max(_SHORTEST_CUE, len(item["text"]) / _LETTERS_PER_SECOND)
             following = [later for later, _ in said[place + 1 :] if later > begin]
             end = min(end, *following) if following else end
-        speaker = _escaped(_speaker(item)).replace("&gt;", "")
+        speaker = _escaped(" ".join(_speaker(item).split())).replace("&gt;", "")
         words = _escaped(" ".join(item["text"].split()))
         yield f"{item['seq']}\n{_cue_time(begin - origin)} --> {_cue_time(end - origin)}\n"
         yield f"<v {speaker}>{words}</v>\n\n"

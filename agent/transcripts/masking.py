@@ -1,5 +1,6 @@
 """What is taken out of an entry before it is written: people's data in words, and secrets anywhere."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -78,9 +79,10 @@ def _hide(secrets: Sequence[str]) -> Redact:
 def _deep(value: Any, apply: Redact, depth: int = 0) -> Any:
     if isinstance(value, str):
         return apply(value)
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 1_000_000:
-        changed = apply(str(value))
-        return value if changed == str(value) else changed
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) >= 1_000_000:
+        digits = str(int(value)) if math.isfinite(value) else str(value)  # models write 4111.0 for 4111, too
+        changed = apply(digits)
+        return value if changed == digits else changed
     if depth < 12 and isinstance(value, Mapping):
         return {_deep(key, apply, depth + 1): _deep(item, apply, depth + 1) for key, item in value.items()}
     if depth < 12 and isinstance(value, (list, tuple)):

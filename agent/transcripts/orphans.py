@@ -1,7 +1,7 @@
 """Sessions that are over and have no record yet: on this disk, and in Redis from machines that are gone."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
@@ -9,12 +9,12 @@ from typing import Any, cast
 import redis as redis_client
 
 from agent.transcripts.append_file import is_being_written
-from agent.transcripts.entries import seconds_of
+from agent.transcripts.entries import Entry, seconds_of
 from agent.transcripts.fold import end_of
 from agent.transcripts.paths import journal_files, session_folder
 from agent.transcripts.reading import read_journals, sessions_on_disk
 from agent.transcripts.stream import read_stream, sessions_in_streams
-from config_store.state import heartbeat_key
+from config_store.state import heartbeat_key, state_key
 
 IDLE_SECONDS = 120.0
 """A session without an end whose journal was quiet for this long, and that nobody owns, will not go on."""
@@ -67,24 +67,55 @@ def is_over(
         with suppress(FileNotFoundError):
             if is_being_written(path):
                 return False
-    if redis is not None:
-        state = _state(redis, session_id)
-        if state.get("phase") in ("ended", "over"):
-            return True
-        if state.get("owner_job") and redis.exists(heartbeat_key(state.get("owner_worker", ""))):
-            return False
+    state = _state(redis, f"session:{session_id}:state") if redis is not None else {}
+    if state.get("phase") in ("ended", "over"):
+        return True
+    if redis is not None and _beats(redis, state):
+        return False
     entries = read_journals(journals, session_id)
     if redis is not None:
         entries += read_stream(redis, session_id)
+        if not state and _beats(redis, _state_by_room(redis, session_id, entries)):
+            return False
     if end_of(entries) is not None:
         return True
     latest = max((seconds_of(entry.get("at")) or 0.0 for entry in entries), default=0.0)
     return time.time() - latest >= idle_seconds
 
 
-def _state(client: redis_client.Redis, session_id: str) -> Mapping[str, str]:
-    found = cast("dict[Any, Any]", client.hgetall(f"session:{session_id}:state"))
-    return {_text(key): _text(value) for key, value in found.items()}
+def is_owned(redis: redis_client.Redis, session_id: str, entries: Collection[Entry]) -> bool:
+    """Whether a worker that beats has this session, which is not over. Raises redis.RedisError."""
+    state = _state(redis, f"session:{session_id}:state") or _state_by_room(redis, session_id, entries)
+    return state.get("phase") not in ("ended", "over") and _beats(redis, state)
+
+
+def _beats(redis: redis_client.Redis, state: Mapping[str, str]) -> bool:
+    """Whether the worker that has the session beats; also while it brings the session back, without a job."""
+    owner = state.get("owner_worker")
+    return bool(owner and redis.exists(heartbeat_key(owner)))
+
+
+def _state_by_room(
+    redis: redis_client.Redis, session_id: str, entries: Collection[Entry]
+) -> Mapping[str, str]:
+    """The state of a call whose dispatch named no session: by its room's name, until the next call there."""
+    rooms = {_room_of(entry) for entry in entries} - {None}
+    states = (_state(redis, state_key(None, str(name))) for name in rooms)
+    return next((state for state in states if state.get("session_id") == session_id), {})
+
+
+def _room_of(entry: Entry) -> str | None:
+    room = entry.get("room") if entry.get("type") == "start" else None
+    name = room.get("name") if isinstance(room, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _state(client: redis_client.Redis, key: str) -> Mapping[str, str]:
+    try:
+        found = cast("dict[Any, Any]", client.hgetall(key))
+    except redis_client.ResponseError:  # somebody else's value, of another type
+        return {}
+    return {_text(name): _text(value) for name, value in found.items()}
 
 
 def _text(value: Any) -> str:

@@ -97,11 +97,15 @@ _SPOKEN_EMAIL = re.compile(
 
 
 def _emails(text: str) -> list[Span]:
+    spans: list[Span] = []
     if "@" in text:
-        return [(found.start(), found.end(), "email") for found in _EMAIL.finditer(text)]
+        spans += [(found.start(), found.end(), "email") for found in _EMAIL.finditer(text)]
     if " dot " in text.lower():
-        return [(found.start(), found.end(), "email") for found in _SPOKEN_EMAIL.finditer(text)]
-    return []
+        written = list(spans)
+        for found in _SPOKEN_EMAIL.finditer(text):
+            if not any(begin < found.end() and found.start() < end for begin, end, _ in written):
+                spans.append((found.start(), found.end(), "email"))
+    return spans
 
 
 # --- card numbers -------------------------------------------------------------------------------------------

@@ -19,10 +19,18 @@ class Brought:
     """Stands for the recovery: notes what it is given."""
 
     def __init__(self) -> None:
-        self.back: list[tuple[str, str]] = []
+        self.taken: list[tuple[str, str]] = []
+        self.back: list[str] = []
+        self.is_away = False
 
-    async def adopt(self, key: str, dead_worker: str) -> None:
-        self.back.append((key, dead_worker))
+    async def take(self, key: str, dead_worker: str) -> bool:
+        if self.is_away:
+            raise redis.exceptions.ConnectionError
+        self.taken.append((key, dead_worker))
+        return True
+
+    async def bring_back(self, key: str) -> None:
+        self.back.append(key)
 
 
 @pytest.fixture
@@ -55,7 +63,7 @@ async def test_nobody_is_dead_where_our_own_beats_do_not_arrive(client: "redis.a
     brought = Brought()
     await look(lookout(client, brought), client)
 
-    assert brought.back == []
+    assert brought.taken == []
     assert await cast(Any, client.smembers(WORKERS_KEY)) == {b"me", b"other"}
 
 
@@ -68,9 +76,27 @@ async def test_others_get_a_full_period_after_our_beats_came_back(
     await look(looking, client)
     await client.set(heartbeat_key("me"), "1", ex=60)
     await look(looking, client)
-    assert brought.back == []
+    assert brought.taken == []
 
     monkeypatch.setattr(adoption, "HEARTBEAT_SECONDS", 0.0)
     await look(looking, client)
-    assert brought.back == [("session:other-1:state", "other")]
+    assert brought.taken == [("session:other-1:state", "other")]
+    assert brought.back == ["session:other-1:state"]
     assert await cast(Any, client.smembers(WORKERS_KEY)) == {b"me"}
+
+
+async def test_a_dead_workers_list_stays_until_its_sessions_are_taken(
+    client: "redis.asyncio.Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis that goes away half way loses no session: the list is there for the next look."""
+    monkeypatch.setattr(adoption, "HEARTBEAT_SECONDS", 0.0)
+    await client.set(heartbeat_key("me"), "1", ex=60)
+    brought = Brought()
+    looking = lookout(client, brought)
+    brought.is_away = True
+    with pytest.raises(redis.exceptions.ConnectionError):
+        await look(looking, client)
+    brought.is_away = False
+    await look(looking, client)
+
+    assert brought.back == ["session:other-1:state"]

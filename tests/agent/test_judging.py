@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import redis.asyncio
-from livekit import api
+from livekit import api, rtc
 from sqlalchemy import Engine
 
 from agent.recovery import DeadJob, Recovery
@@ -20,7 +20,7 @@ from agent.transcripts.database import open_engine
 from agent.transcripts.history import OPERATOR, load
 from agent.transcripts.journal import Journal
 from agent.transcripts.migrations import upgrade
-from config_store.state import SessionState, state_key
+from config_store.state import SessionState, state_key, worker_sessions_key
 
 _names = itertools.count()
 
@@ -30,6 +30,8 @@ class Judged:
 
     def __init__(self, server: LiveKitServer, data: Path, url: str) -> None:
         self.session_id = f"judged-{next(_names)}"
+        self.metadata = f'{{"session_id": "{self.session_id}"}}'
+        self.server = server
         self.settings = Settings(redis_url=url, data=data, worker_id="w")
         upgrade(self.settings.database())
         self.engine: Engine = open_engine(self.settings.database())
@@ -48,9 +50,11 @@ class Judged:
 
     async def judge(self) -> None:
         """The parent hears that the process of job `j` is gone."""
-        recovery = Recovery(self.settings, client=self.client, lkapi=self.lkapi, records=self.records)
-        metadata = f'{{"session_id": "{self.session_id}"}}'
-        await recovery.judge(DeadJob("j", self.session_id, "agent-j", "nobody", metadata))
+        await self.recovery().judge(DeadJob("j", self.session_id, "agent-j", "nobody", self.metadata))
+
+    def recovery(self) -> Recovery:
+        """The parent's judgement."""
+        return Recovery(self.settings, client=self.client, lkapi=self.lkapi, records=self.records)
 
     def record(self) -> dict[str, Any] | None:
         """The session's record; None: it has none."""
@@ -95,6 +99,56 @@ async def test_an_agent_that_left_for_its_twin_ends_nothing(judged: Judged) -> N
         assert (judged.record(), await judged.has_room()) == (None, True)
     finally:
         twin.close()
+
+
+async def test_another_agents_room_stays(judged: Judged) -> None:
+    """A process that was cut off from Redis and replaced dies: the agent that took its call over goes on."""
+    judged.journal().close()
+    token = api.AccessToken(judged.server.api_key, judged.server.api_secret).with_identity("agent-other")
+    token = token.with_kind("agent").with_grants(api.VideoGrants(room_join=True, room=judged.session_id))
+    room = rtc.Room()
+    await room.connect(judged.server.url, token.to_jwt())
+    try:
+        await judged.judge()
+        assert await judged.has_room()
+    finally:
+        await room.disconnect()
+
+
+async def test_a_session_that_had_ended_is_closed(judged: Judged) -> None:
+    """A process that died between its journal's end and the room's: the room goes, the reason stays."""
+    await judged.state.claim(session_id=judged.session_id, worker="w", job="j", pid=1)
+    journal = judged.journal()
+    journal.append("end", reason="idle", detail="")
+    journal.close()
+    await judged.judge()
+
+    record = judged.record()
+    assert record is not None
+    assert record["end_reason"] == "idle"
+    assert not await judged.has_room()
+    assert (await judged.state.read())["phase"] == "ended"
+
+
+async def test_a_session_that_nobody_judged_is_found_by_its_worker(judged: Judged) -> None:
+    """What an error kept from being judged is settled at the second look that finds it; what runs is not."""
+    job = {"room": judged.session_id, "identity": "agent-j", "metadata": judged.metadata}
+    await judged.state.claim(session_id=judged.session_id, worker="w", job="j", pid=1, **job)
+    await judged.client.sadd(worker_sessions_key("w"), judged.state.key)
+    judged.journal().close()
+    await judged.lkapi.room.delete_room(api.DeleteRoomRequest(room=judged.session_id))
+    recovery = judged.recovery()
+    for _ in range(3):
+        await recovery.look_after(lambda job: job == "j")
+    await recovery.look_after(lambda _: False)
+    assert judged.record() is None
+    await recovery.look_after(lambda _: False)
+
+    record = judged.record()
+    assert record is not None
+    assert record["end_reason"] == "crashed"
+    await recovery.look_after(lambda _: False)
+    assert not await judged.client.exists(worker_sessions_key("w")), "what is over is off the list"
 
 
 async def test_a_job_that_dies_while_redis_is_away_is_judged_when_it_is_back(

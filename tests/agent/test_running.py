@@ -13,7 +13,7 @@ from agent.settings import Settings
 from agent.transcripts.database import open_engine
 from agent.transcripts.finalize import finalize
 from agent.transcripts.migrations import upgrade
-from config_store.state import SessionState, state_key
+from config_store.state import SessionState, commands_key, state_key
 from tests.transcripts.conftest import talk
 
 
@@ -60,3 +60,29 @@ async def test_a_session_that_was_prevented_has_no_record_to_wait_for(
     assert await end_session(settings, "never-2", reason="operator", wait=True) == "prevented"
     tombstone = await SessionState(client, state_key("never-2", "never-2")).read()
     assert (tombstone["phase"], tombstone["end_reason"]) == ("ended", "operator")
+
+
+async def test_a_session_that_redis_knows_nothing_of_hears_of_its_end(
+    settings: Settings, client: Any
+) -> None:
+    """One that was claimed while Redis was away follows its commands all the same."""
+    assert await end_session(settings, "never-3", reason="user_ended", wait=False) == "prevented"
+    ((_, command),) = await client.xrange(commands_key("never-3"))
+    assert command == {b"command": b"end", b"reason": b"user_ended"}
+    assert await client.ttl(commands_key("never-3")) > 0
+
+
+async def test_a_session_that_was_claimed_meanwhile_is_told(
+    settings: Settings, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim between looking and ending keeps its state, and the end reaches it as a command."""
+    state = SessionState(client, state_key("raced-1", "raced-1"))
+
+    async def nothing_yet(*_: Any) -> dict[str, str]:
+        await state.claim(session_id="raced-1", worker="w", job="j", pid=1)
+        return {}
+
+    monkeypatch.setattr(running, "find_session", nothing_yet)
+    assert await end_session(settings, "raced-1", reason="operator", wait=False) == "asked"
+    assert (await state.read())["owner_job"] == "j"
+    assert await client.xlen(commands_key("raced-1")) == 1

@@ -112,6 +112,20 @@ async def test_a_replaced_owner_can_write_and_end_nothing(state: SessionState) -
     assert (await state.read())["phase"] == "claimed"
 
 
+async def test_an_owner_whose_session_was_adopted_can_write_and_end_nothing(
+    state: SessionState, client: "redis.asyncio.Redis"
+) -> None:
+    """A job that lives on where Redis did not reach it harms nothing once another worker has its session."""
+    first = await claim(state, "j1", "cut off")
+    await beat(client, "w2")
+    assert await state.adopt("cut off", "w2") is True
+    assert await state.adopt("cut off", "w3") is False
+
+    assert await state.write(first.fence, phase="live") is False
+    assert await state.end("operator", session_id="s-1", fence=first.fence, tombstone=True) is False
+    assert (await claim(state, "j2", "w2")).answer == "resume"
+
+
 async def test_an_ended_session_stays_ended(state: SessionState, client: "redis.asyncio.Redis") -> None:
     """The tombstone outlives tokens, holds no config, and answers `ended`."""
     claimed = await claim(state, "j1")
@@ -130,9 +144,17 @@ async def test_an_ended_session_stays_ended(state: SessionState, client: "redis.
 
 async def test_an_end_before_the_claim_prevents_the_session(state: SessionState) -> None:
     """A session that was ended before any job came does not begin."""
-    assert await state.end("operator", session_id="s-9", fence=None, tombstone=True)
+    assert await state.end_unclaimed("operator", session_id="s-9")
 
     assert (await claim(state, "j1")).answer == "ended"
+
+
+async def test_an_end_before_the_claim_comes_too_late_for_a_claim(state: SessionState) -> None:
+    """A session that was claimed a moment earlier is not ended over its owner's head."""
+    first = await claim(state, "j1")
+
+    assert await state.end_unclaimed("operator", session_id="s-1") is False
+    assert await state.write(first.fence, phase="live") is True
 
 
 async def test_a_rooms_next_call_is_another_session(state: SessionState) -> None:

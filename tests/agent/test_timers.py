@@ -43,6 +43,24 @@ async def test_each_is_handed_out_at_its_moment() -> None:
     assert all(late == pytest.approx(0.0, abs=0.001) for late in handed.late)
 
 
+async def test_what_cannot_be_done_stops_no_timer(caplog: pytest.LogCaptureFixture) -> None:
+    """A prompt that cannot be spoken now is one log line; the call ends in time all the same."""
+    handed = Handed()
+
+    def fails(due: Due) -> None:
+        handed.due(due)
+        if due.kind == "idle_prompt":
+            raise RuntimeError("the session is not running; canary")
+
+    timers = Timers(clock_of(Limits(idle=20, idle_prompts=(5,))), fails)
+    await asyncio.sleep(20.01)
+    await timers.stop()
+
+    assert handed.kinds[:2] == [(5.0, "idle_prompt"), (20.0, "idle")]
+    assert "idle_prompt was due and could not be done: RuntimeError" in caplog.text
+    assert "canary" not in caplog.text
+
+
 async def test_an_end_that_nobody_acts_upon_is_handed_out_again_and_again() -> None:
     """Level-triggered: an end that was missed comes again until the session is over, and burns no CPU."""
     handed = Handed()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -316,3 +317,42 @@ def test_presets_without_a_database(run: Run, tmp_path: Path, monkeypatch: pytes
     """A database of one's own without tables is one line that says what to run, and status 1."""
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'own.db'}")
     assert "run `agent db upgrade`" in run("preset", "list", "--user", "u", status=1).stderr
+
+
+def test_a_session_that_ran_is_explained_alone(run: Run) -> None:
+    """What would be ignored beside `--session` is wrong use."""
+    assert "no other option" in run("bundles", "explain", "call", "--session", "s-1", status=2).stderr
+
+
+def test_explain_has_the_verdicts_that_a_job_adds(run: Run, folder: Path) -> None:
+    """What a voice cannot do is said before anybody calls."""
+    (folder / "bundles" / "call.yaml").write_text(CALL + "voice_tuning: {stability: 0.5}\n")
+    said = run("bundles", "explain", "call").stdout
+
+    assert "unsupported: voice_tuning.stability" in said
+
+
+def test_the_list_shows_no_value_of_the_environment(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Organization and tags from the environment are listed as they are written; so is a route's bundle."""
+    monkeypatch.setenv("ORG", "hush-org")
+    (folder / "bundles" / "call.yaml").write_text(f'{CALL}organization: ${{ORG}}\ntags: ["${{ORG}}", b]\n')
+    (folder / "bundles" / "routes.yaml").write_text('routes: [{bundle: "${ORG}", room: a}]\n')
+    (row,) = json.loads(run("bundles", "list", "--json").stdout)
+    reported = run("bundles", "check", status=2).output
+
+    assert (row["organization"], row["tags"]) == ("${ORG}", ["${ORG}", "b"])
+    assert "no bundle '${ORG}'" in reported
+    assert "hush" not in reported
+
+
+def test_what_looks_like_a_bundle_and_is_none_is_reported(run: Run, folder: Path) -> None:
+    """A pipe and a link to nothing are problems of the bundle of that name, and hang nobody."""
+    os.mkfifo(folder / "bundles" / "pipe.yaml")
+    (folder / "bundles" / "lost.yaml").symlink_to("nowhere.yaml")
+    rows = {row["name"]: row["state"] for row in json.loads(run("bundles", "list", "--json").stdout)}
+    reported = run("bundles", "check", status=2).output
+
+    assert rows == {"call": "startable", "lost": "invalid", "pipe": "invalid"}
+    assert reported.count("is not a file") == 2

@@ -79,3 +79,45 @@ def test_settings_that_cannot_be_read(run: Run, given: str, says: str) -> None:
 
     assert says in refused.stderr
     assert refused.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--bundle", "gone"), "no bundle 'gone'"),
+        (("--bundle", "../x"), "not the name of a bundle"),
+        (("--bundle", "call", "--organization", "a b"), "--organization takes"),
+        (("--bundle", "call", "--set", "voice_tunin={pace: 1}"), "did you mean 'voice_tuning'"),
+        (
+            ("--bundle", "call", "--set", "models.llm.api_key=sk-canary"),
+            "'models.llm.api_key': a preset holds no",
+        ),
+    ],
+)
+def test_what_could_never_be_used_is_not_saved(run: Run, arguments: tuple[str, ...], says: str) -> None:
+    """A preset with a mistake is refused while its author is there, in one line without the value."""
+    refused = run("preset", "save", "--user", "u", "--name", "n", *arguments, status=2)
+
+    assert says in refused.stderr
+    assert "canary" not in refused.stderr
+    assert run("preset", "list", "--user", "u").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("name: n\nbundle: call\nis_default: 'yes'\n", "is_default must be true or false"),
+        ("name: n\nbundle: call\nvoice_tuning: {pace: 1}\n", "unknown key 'voice_tuning'"),
+    ],
+)
+def test_a_file_is_read_whole(run: Run, content: str, says: str) -> None:
+    """What of a file would be dropped is an error."""
+    assert says in run("preset", "save", "--user", "u", "--file", "-", stdin=content, status=2).stderr
+
+
+def test_a_path_above_another_one_is_refused_in_either_order(run: Run) -> None:
+    """`--set a.b=… --set a=…` would drop the first."""
+    for pair in (("voice_tuning.pace=1", "voice_tuning=2"), ("voice_tuning=2", "voice_tuning.pace=1")):
+        options = [option for given in pair for option in ("--set", given)]
+        refused = run("bundles", "explain", "call", *options, status=2)
+        assert "voice_tuning" in refused.stderr

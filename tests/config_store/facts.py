@@ -32,7 +32,8 @@ def catalog(environment: dict[str, str] | None = None) -> Catalog:
     ]
     return Catalog(
         providers={facts.name: facts for facts in providers},
-        modules=frozenset({"my_tools"}),
+        modules=frozenset({"my_tools", "lost_tools"}),
+        names={"my_tools": frozenset({"find", "lookup_order", "Guest"})},
         environment={} if environment is None else environment,
         option_problems=_option_problems,
     )

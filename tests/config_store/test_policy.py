@@ -1,5 +1,6 @@
 """What a session may change: marks, the bundle's list, ranges, and a verdict for every key."""
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 import pytest
@@ -9,9 +10,11 @@ from config_store.dispatch import Dispatch, parse_dispatch
 from config_store.errors import ConfigRefused
 from config_store.fields import fields_of
 from config_store.marks import Mark
+from config_store.models import ModelConfig
 from config_store.policy import Gate
 from config_store.schema import SessionConfig
 from config_store.section import Section
+from tests.config_store import facts
 from tests.config_store.conftest import BASIC, Bundles
 
 DOCUMENT: dict[str, Any] = {
@@ -418,3 +421,55 @@ async def test_a_missing_variable_refuses_the_session(bundles: Bundles) -> None:
 
     with pytest.raises(ConfigRefused, match="no value for the variable name"):
         await bundles.resolve(bundle="main")
+
+
+@pytest.mark.parametrize(
+    ("rule", "asked", "verdict"),
+    [
+        ({"path": "enabled_panels", "choices": ["ide"]}, {"enabled_panels": ["ide"]}, "applied"),
+        ({"path": "enabled_panels", "choices": ["board"]}, {"enabled_panels": ["ide"]}, "refused"),
+        ({"path": "voice_id", "choices": ["anna"]}, {"voice_id": {"near": "anna"}}, "applied"),
+        ({"path": "voice_id", "choices": ["anna"]}, {"voice_id": {"near": "bob"}}, "refused"),
+    ],
+)
+def test_choices_hold_for_every_entry(rule: dict[str, Any], asked: dict[str, Any], verdict: str) -> None:
+    """The choices of a list or a map are those of its entries."""
+    gate = _gate([rule])
+    gate.admit(asked)
+
+    assert [found.verdict for found in gate.verdicts] == [verdict]
+
+
+def test_null_is_the_most_only_where_it_means_no_limit() -> None:
+    """No maximum is more than the largest the list allows; no pace is the provider's own."""
+    rules = [{"path": "voice_tuning.pace", "max": 1.5}, {"path": "max_duration_seconds", "max": 600}]
+    gate = _gate(rules)
+
+    accepted = gate.admit({"voice_tuning": {"pace": None}, "max_duration_seconds": None})
+
+    assert accepted == {"voice_tuning": {"pace": None}, "max_duration_seconds": 600}
+
+
+@pytest.mark.parametrize("text", ["", "  \n"])
+def test_an_agent_keeps_its_instructions(text: str) -> None:
+    """What a bundle may not say, no session may either: an agent without instructions."""
+    gate = _gate()
+
+    assert gate.admit({"agents": {"desk": {"instructions": text}}}) == {}
+    assert [found.verdict for found in gate.verdicts] == ["refused"]
+
+
+def test_a_provider_that_needs_options_cannot_be_chosen() -> None:
+    """A session can give no options, so a provider that does not work without them is refused, with why."""
+
+    def problems(kind: str, model: ModelConfig) -> list[tuple[str, str]]:
+        return [] if model.options else [("phrases", "is missing")]
+
+    gate = _gate()
+    gate.catalog = replace(facts.catalog(), option_problems=problems)
+    changed = gate.admit({"models": {"stt": {"provider": "near"}, "tts": {"provider": "voices"}}})
+
+    assert changed == {"models": {"stt": {"provider": "near"}}}, "the one that is there already is fine"
+    (refused,) = [found for found in gate.verdicts if found.verdict == "refused"]
+    assert refused.path == "models.tts.provider"
+    assert "only a bundle can give: phrases is missing" in refused.reason

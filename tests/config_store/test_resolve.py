@@ -20,6 +20,7 @@ from config_store.resolve import Call, Resolved
 from config_store.schema import SessionConfig
 from config_store.verdict import Verdict
 from tests.config_store.conftest import BASIC, Bundles
+from tests.config_store.facts import catalog
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -491,3 +492,76 @@ def test_a_known_digest() -> None:
 def test_not_given_is_one_thing() -> None:
     """The mark of an absent key survives pickling as itself."""
     assert pickle.loads(pickle.dumps(NOT_GIVEN)) is NOT_GIVEN
+
+
+@pytest.mark.parametrize("bundle", ["gone", "partial", "theirs"])
+async def test_a_default_that_cannot_serve_refuses_no_call(bundles: Bundles, bundle: str) -> None:
+    """A user's default, which nobody asked for, is left out with a verdict when its bundle cannot serve."""
+    bundles.write({"main": BASIC, "partial": "name: part", "theirs": f"organization: globex\n{BASIC}"})
+    presets = Presets(preset({"voice_tuning": {"pace": 0.8}}, bundle=bundle))
+    resolved = await bundles.resolve(user_id="u", organization="acme", presets=presets, default_bundle="main")
+
+    assert (resolved.bundle, resolved.preset) == ("main", None)
+    assert [(v.path, v.verdict) for v in resolved.verdicts] == [("preset", "unsupported")]
+    with pytest.raises(ConfigRefused):
+        await bundles.resolve(user_id="u", organization="acme", preset="p-1", presets=presets)
+
+
+PARTS = """
+models: {stt: {provider: near}, llm: {provider: near, model: large}, tts: {provider: near}}
+agents:
+  desk: {instructions: You talk., models: {llm: {model: small}, tts: {provider: near, model: own}}}
+"""
+
+
+async def test_an_agents_part_of_a_model_goes_with_its_provider(bundles: Bundles) -> None:
+    """A model's name that an agent gave under one provider is not asked of another one, in any layer."""
+    environment = {"OPENAI_API_KEY": "k"}
+    bundles.catalog = catalog(environment)
+    bundles.write({"main": PARTS, "other": "include: [main]\nmodels: {llm: {provider: openai, model: o}}"})
+
+    included = (await bundles.resolve(bundle="other")).config.models_for("desk").llm
+    by_session = await bundles.resolve(bundle="main", override={"llm_provider": "openai"})
+    by_agent = await bundles.resolve(
+        bundle="main", override={"agents": {"desk": {"models": {"llm": {"provider": "openai"}}}}}
+    )
+    as_before = await bundles.resolve(bundle="main", override={"llm_provider": "near"})
+
+    assert included is not None
+    assert (included.provider, included.model) == ("openai", "o")
+    for resolved in (by_session, by_agent):
+        llm = resolved.config.models_for("desk").llm
+        assert llm is not None
+        assert llm.provider == "openai"
+        assert llm.model != "small"
+        assert not resolved.origins.get("agents.desk.models.llm.model", "").startswith("bundles/")
+    kept = as_before.config.models_for("desk")
+    assert kept.llm is not None
+    assert kept.llm.model == "small"
+    assert by_session.config.models_for("desk").tts == kept.tts, "a provider of its own stays"
+
+
+async def test_an_empty_map_changes_nothing(bundles: Bundles) -> None:
+    """Maps merge deeply, also with `{}`, and so does the dispatch's metadata over its overrides'."""
+    bundles.write({"main": f"{BASIC}voice_id: {{near: bob}}\nmetadata: {{a: {{b: 1}}}}"})
+    resolved = await bundles.resolve(
+        bundle="main",
+        override={"voice_id": {}, "metadata": {"a": {}}},
+        overrides={"metadata": {"a": {"c": 2}}},
+        metadata={"a": {"d": 3}},
+    )
+
+    assert resolved.config.voice_id == {"near": "bob"}
+    assert resolved.metadata == {"a": {"b": 1, "c": 2, "d": 3}}
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [(12345678.9, "12345678.9"), (1234567.0, "1234567"), (3, "3"), (0.5, "0.5"), (1e300, "1e+300")],
+)
+async def test_a_number_in_a_variable_is_what_was_given(bundles: Bundles, given: float, text: str) -> None:
+    """Amounts are not rounded on their way into a prompt."""
+    bundles.write({"main": f"{BASIC}variables: {{amount: {{default: none}}}}"})
+    resolved = await bundles.resolve(bundle="main", variables={"amount": given})
+
+    assert resolved.variables["amount"] == text

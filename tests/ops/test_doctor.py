@@ -44,7 +44,7 @@ async def found(right: dict[str, Any], part: str, **wrong: Any) -> Finding:
     """What is said of one part when these settings are wrong; every other part is looked at all the same."""
     findings = {finding.part: finding for finding in await examine(Settings(**{**right, **wrong}))}
     assert set(findings) == {
-        "library", "livekit", "clock", "redis", "database", "bundles", "keys", "data", "port",
+        "library", "livekit", "clock", "redis", "database", "bundles", "keys", "modules", "data", "port",
     }  # fmt: skip
     return findings[part]
 
@@ -202,10 +202,10 @@ def test_one_line_each_and_json(tmp_path: Path) -> None:
     (text, problems), (data, more) = [doctor.communicate(timeout=60) for doctor in asked]
     assert ([doctor.returncode for doctor in asked], problems, more) == ([1, 1], "", "")
     lines = text.splitlines()
-    assert len(lines) == 9
+    assert len(lines) == 10
     assert all(line.startswith(("ok  ", "bad ")) for line in lines)
     assert "LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET not set" in text
-    assert [set(one) for one in json.loads(data)] == [{"part", "ok", "what", "cure"}] * 9
+    assert [set(one) for one in json.loads(data)] == [{"part", "ok", "what", "cure"}] * 10
 
 
 class serving:  # noqa: N801 - reads as what it is in `async with`
@@ -221,3 +221,13 @@ class serving:  # noqa: N801 - reads as what it is in `async with`
 
     async def __aexit__(self, *_: object) -> None:
         await self._runner.cleanup()
+
+
+async def test_modules_and_the_default_bundle(right: dict[str, Any]) -> None:
+    """A module that is not there and a default that cannot start are named before a call meets them."""
+    missing = await found(right, "modules", modules=("agent.demo.tools", "nope.tools"))
+    assert (missing.ok, missing.what) == (False, "of AGENT_MODULES cannot be found: nope.tools")
+    default = await found(right, "bundles", default_bundle="goood")
+    assert not default.ok
+    assert "'goood'" in default.what
+    assert (await found(right, "bundles", default_bundle="good")).ok

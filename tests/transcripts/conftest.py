@@ -90,8 +90,11 @@ def talk(
 ) -> Journal:
     """A closed journal of a short talk in which the user says something and is answered each time."""
     journal = Journal(folder, session_id, attempt)
-    about = {"user_id": "u1", "bundle": "interview", "job_id": f"AJ_{attempt}", "initial_agent": "triage"}
-    journal.append("start", session_id=session_id, room={"name": "r", "sid": "RM"}, **{**about, **start})
+    about = {
+        "room": {"name": "r", "sid": "RM"},
+        "user_id": "u1", "bundle": "interview", "job_id": f"AJ_{attempt}", "initial_agent": "triage",
+    }  # fmt: skip
+    journal.append("start", session_id=session_id, **{**about, **start})
     journal.append("live")
     for number, words in enumerate(said):
         journal.append("user", item_id=f"u{attempt}.{number}", identity="u1", text=words)

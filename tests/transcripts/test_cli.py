@@ -186,3 +186,38 @@ def test_a_silent_session_is_a_person_s_data_too(data: Path) -> None:
     assert {transcript["session_id"] for transcript in exported} == {"s-said", "s-silent"}
     assert len(json.loads(run("export", *user, "--no-silent").stdout)) == 1
     assert set(json.loads(run("erase", *user, "--json").stdout)["sessions"]) == {"s-said", "s-silent"}
+
+
+def test_erase_of_one_organization_leaves_the_others(data: Path) -> None:
+    """With an organization, a session of another one is not found, and stays; so is an id that never was."""
+    talk(data / "journals", "s-1", organization="globex")
+    run("finalize")
+    talk(data / "journals", "s-2", organization="globex")
+    for session_id, organization in (("s-1", "acme"), ("s-2", "acme"), ("s-1", ""), ("s-9", "globex")):
+        refused = run("erase", "--session", session_id, "--organization", organization)
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert f"nothing is kept of session '{session_id}'" in refused.stderr
+    assert run("show", "s-1").exit_code == 0
+    for session_id in ("s-1", "s-2"):
+        assert run("erase", "--session", session_id, "--organization", "globex").exit_code == 0
+    assert run("erase", "--session", "s-9").exit_code == 2
+    assert run("finalize", "s-8").exit_code == 2
+
+
+def test_an_export_with_an_unknown_id_writes_nothing(data: Path, tmp_path: Path) -> None:
+    """All ids are looked up before the first byte."""
+    talk(data / "journals", "s-1")
+    run("finalize")
+    assert run("export", "s-1", "nope", "--output", str(tmp_path / "f")).exit_code == 2
+    assert not (tmp_path / "f").exists()
+
+
+def test_words_do_not_command_a_terminal(data: Path) -> None:
+    """Escape sequences and bells in what somebody said are shown as signs; JSON has them as they are."""
+    talk(data / "journals", "s-1", said=("red \x1b[31malert\x07",))
+    run("finalize")
+    for shown in (run("show", "s-1"), run("list"), run("search", "red")):
+        assert "alert" in shown.stdout
+        assert not {"\x1b", "\x07"} & set(shown.stdout)
+    (words, _) = json.loads(run("show", "s-1", "--json").stdout)["items"]
+    assert words["text"] == "red \x1b[31malert\x07"

@@ -12,6 +12,7 @@ from agent.transcripts.finalize import finalize
 from agent.transcripts.history import EVERYONE, OPERATOR, Owner, every_transcript
 from agent.transcripts.journal import Journal
 from agent.transcripts.migrations import upgrade
+from agent.transcripts.orphans import is_over
 from agent.transcripts.retention import expire
 from agent.transcripts.search import search
 from agent.transcripts.shipping import Shipper
@@ -143,3 +144,34 @@ def test_records_expire_in_batches(engine: Engine, journals: Path) -> None:
     assert recorded(engine) == ["for ever", "long"]
     talk(journals, "short-0", attempt=2)
     assert finalize("short-0", engine=engine, journals=journals).action == "erased"
+
+
+def test_a_session_that_lives_on_another_machine_keeps_its_keys(
+    engine: Engine, journals: Path, valkey_url: str
+) -> None:
+    """What its worker needs stays until it ends; without the worker's beat the session is nobody's."""
+    client = redis.Redis.from_url(valkey_url)
+    state = "session:elsewhere-1:state"
+    client.hset(state, mapping={"phase": "live", "owner_worker": "far", "owner_job": "j"})
+    client.set("worker:far", "1", ex=60)
+    done = erase_session("elsewhere-1", engine=engine, journals=journals, redis=client)
+    assert done.live == ("elsewhere-1",)
+    assert client.exists(state)
+
+    client.delete("worker:far")
+    done = erase_session("elsewhere-1", engine=engine, journals=journals, redis=client)
+    assert (done.live, client.exists(state)) == ((), 0)
+
+
+def test_a_call_without_an_id_that_lives_is_not_over(journals: Path, valkey_url: str) -> None:
+    """Known by its room: quiet for long on another machine, it has no record while its worker beats."""
+    client = redis.Redis.from_url(valkey_url)
+    client.set("worker:far-2", "1", ex=60)
+    session_id, room = "s-AJ_quiet", "room:quiet-room:state"
+    talk(journals, session_id, end=None, room={"name": "quiet-room", "sid": "RM_1"})
+    client.hset(room, mapping={"session_id": session_id, "phase": "live", "owner_worker": "far-2"})
+    assert not is_over(session_id, journals, client, idle_seconds=0)
+
+    client.hset(room, "session_id", "s-AJ_next")
+    assert is_over(session_id, journals, client, idle_seconds=0), "the room has its next call"
+    client.delete(room, "worker:far-2")

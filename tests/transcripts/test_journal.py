@@ -280,7 +280,12 @@ async def test_words_are_redacted_before_they_are_written(journals: Path) -> Non
     redact = redactor(["email", "credit_card"])
     journal = Journal(journals, "s-1", 1, redact=redact, secrets=["sk-canary-123"])
     journal.append("user", identity="ann@example.com", text="I am ann@example.com")
-    journal.append("tool_call", call_id="c", name="pay", arguments={"card": 4111111111111111, "n": 3})
+    journal.append(
+        "tool_call",
+        call_id="c",
+        name="pay",
+        arguments={"card": 4111111111111111, "n": 3, "too": 4111111111111111.0},
+    )
     journal.append("agent", speech_id="s", text="Your card 4111 1111 1111", final=False)
     journal.append("error", source="tts", message="401 for sk-canary-123")
     assert await asyncio.to_thread(journal.close)
@@ -289,7 +294,7 @@ async def test_words_are_redacted_before_they_are_written(journals: Path) -> Non
     assert "sk-canary-123" not in content
     user, call, answer, error = read_journals(journals, "s-1")
     assert (user["identity"], user["text"]) == ("ann@example.com", "I am [email]")
-    assert call["arguments"] == {"card": "[credit_card]", "n": 3}
+    assert call["arguments"] == {"card": "[credit_card]", "n": 3, "too": "[credit_card]"}
     assert answer["text"] == "Your card […]"
     assert error["message"] == "401 for [secret]"
 

@@ -10,6 +10,7 @@ ALL = redactor(["email", "phone_number", "credit_card", "iban"])
 TAKEN_OUT = {
     "mail ann.lee+x@mail.example.co.uk now": "mail [email] now",
     "it is john dot smith at gmail dot com": "it is [email]",
+    "mail bob at acme dot com or al@x.com": "mail [email] or [email]",
     "my card is 4111 1111 1111 1111 okay": "my card is [credit_card] okay",
     "card 4111-1111-1111-1111.": "card [credit_card].",
     "amex 378282246310005": "amex [credit_card]",
