@@ -100,6 +100,8 @@ class Attempt:
         self._writes: set[asyncio.Task[Any]] = set()
         self._writing = asyncio.Lock()  # in the order asked for, and nothing after the end
         self._over = False
+        self.begun_end: End | None = None
+        """The end that is being carried out; None: the talk goes on."""
         ctx.log_context_fields = {**ctx.log_context_fields, **self.log_fields}
 
     # ------------------------------------------------------------------ config
@@ -226,6 +228,7 @@ class Attempt:
 
     def ending(self, end: End) -> None:
         """The end has begun: a process that takes over from here goes on with it."""
+        self.begun_end = end
         self._background(self.write_state(phase="ending", ending_reason=end.reason, ending_detail=end.detail))
 
     @property

@@ -66,10 +66,10 @@ async def run_session(settings: Settings, ctx: JobContext) -> None:
             await _serve(attempt, ctx, ending, drain, watchdog)
     except asyncio.CancelledError:
         # The worker is gone: the library cancels the job and exits within seconds. Leave at once and say so.
-        if ending.asked is None:
+        if attempt.begun_end is not None:
+            attempt.last_word(attempt.begun_end)
+        elif ending.asked is None:
             await asyncio.gather(ctx.room.disconnect(), attempt.abandon())
-        else:
-            attempt.last_word(ending.asked)
         raise
     except Exception:
         # A crash like any other: the sooner this process is gone, the sooner the call goes on in another one.

@@ -146,20 +146,26 @@ class Recovery:
         Raises:
             RedisError: Redis does not answer.
         """
+        mine = worker_sessions_key(self._worker)
+        keys = [text(name) for name in await self._redis.smembers(mine)]
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for key in keys:
+                pipe.hmget(key, "owner_worker", "owner_job", "phase")
+            rows = [[text(value or b"") for value in row] for row in await pipe.execute()]
         lost: set[tuple[str, str]] = set()
-        for key in [text(name) for name in await self._redis.smembers(worker_sessions_key(self._worker))]:
+        for key, (owner, job_id, phase) in zip(keys, rows, strict=True):
+            if owner != self._worker or phase in ("ended", "over"):
+                await self._redis.srem(mine, key)
+            elif key not in self._judged and not (job_id and runs(job_id)):
+                lost.add((key, job_id))
+        again, self._lost = lost & self._lost, lost
+        for key, job_id in again:
             state = SessionState(self._redis, key)
-            found = await state.read()
-            owner_job = found.get("owner_job", "")
-            if found.get("owner_worker") != self._worker or found.get("phase") in ("ended", "over"):
-                await self._redis.srem(worker_sessions_key(self._worker), key)
-            elif key not in self._judged and not (owner_job and runs(owner_job)):
-                lost.add((key, owner_job))
-                if (key, owner_job) in self._lost and (job := dead_job_of(found)) is not None:
+            with self._judging(state):
+                found = await state.read()
+                if found.get("owner_job") == job_id and (job := dead_job_of(found)) is not None:
                     logger.warning("a session was left behind", extra={"session": found["session_id"]})
-                    with self._judging(state):
-                        await self._settle(job, state, found)
-        self._lost = lost
+                    await self._settle(job, state, found)
 
     @contextlib.contextmanager
     def _judging(self, state: SessionState) -> Iterator[None]:
