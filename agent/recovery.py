@@ -98,10 +98,9 @@ class Recovery:
         self._api = lkapi
         self._records = records
         self._worker = settings.worker_id or ""
-        self._judged: set[str] = set()  # state keys that are being judged now
-        self._lost: set[tuple[str, str]] = (
-            set()
-        )  # state keys and jobs that the last look found without a process
+        # State keys that are being judged now; state keys and jobs without a process at the last look.
+        self._judged: set[str] = set()
+        self._lost: set[tuple[str, str]] = set()
         self.recovering: set[str] = set()
         """Sessions that are being brought back now, so that nobody makes their record."""
 

@@ -297,13 +297,20 @@ class Worker:
             try:
                 busy = self._recovery.recovering if self._recovery else set()
                 await self._records.sweep(busy)
-                if self._recovery is not None:
-                    await self._recovery.look_after(self._runs)
-            except (RedisError, OSError) as exc:
-                logger.warning("a sweep is not complete: %s", type(exc).__name__)
+                self._background(self._look_after())  # it may wait for a user's grace, the sweep must not
             except Exception:
                 logger.exception("a sweep failed; the next one tries again")
             await asyncio.sleep(self._settings.sweep_seconds)
+
+    async def _look_after(self) -> None:
+        if self._recovery is None:
+            return
+        try:
+            await self._recovery.look_after(self._runs)
+        except (RedisError, OSError) as exc:
+            logger.warning("this worker's sessions could not be looked at: %s", type(exc).__name__)
+        except Exception:
+            logger.exception("a session that was left behind could not be settled; the next look tries again")
 
     def _background(self, work: Coroutine[Any, Any, None], name: str = "judge") -> None:
         task = asyncio.create_task(work, name=name)
