@@ -1,6 +1,7 @@
 """What the client is told: session events as text streams, and the present state as attributes."""
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -20,9 +21,11 @@ EVENTS_OF_AN_ATTEMPT: Final = 10_000
 
 SEND_SECONDS: Final = 2.0
 """Longest wait in seconds for the last events to be sent, and again for them to arrive."""
-UNDER_WAY_SECONDS: Final = 0.5
-"""What was sent is under way for a moment, and nobody says when it has come: the news of a deleted room goes
-another way, and overtakes it when the client's machine is busy."""
+UNDER_WAY_SECONDS: Final = 1.3
+"""
+What was sent is under way for a moment, and nobody says when it has come. A packet that is lost on the way is
+sent again after a second (SCTP's shortest timeout), while the news of a deleted room goes another way.
+"""
 UNDER_WAY_FACTOR: Final = 4
 """On a busy machine it is under way for longer: so many times what sending took."""
 
@@ -54,6 +57,8 @@ class Signals:
         self._session_id = session_id
         self._sequence = (attempt - 1) * EVENTS_OF_AN_ATTEMPT
         self._user: str | None = None
+        self._gone = asyncio.Event()
+        self._gone.set()
         self._attributes: dict[str, str] = {SESSION_ID: session_id}
         self._queue: asyncio.Queue[tuple[str, dict[str, Any]] | None] = asyncio.Queue()
         self._task = asyncio.create_task(self._send(), name="signals")
@@ -61,6 +66,10 @@ class Signals:
     def user_is(self, identity: str | None) -> None:
         """Events go to this participant from now on; None: nobody is there."""
         self._user = identity
+        if identity is None:
+            self._gone.set()
+        else:
+            self._gone.clear()
 
     def event(self, type: str, **fields: Any) -> None:  # noqa: A002
         """Tell the user; dropped when nobody is there."""
@@ -89,7 +98,10 @@ class Signals:
             self._queue.put_nowait(("", dict(self._attributes)))
 
     async def deliver(self) -> None:
-        """Wait until all that was told is sent and had time to arrive: a room that is deleted drops it."""
+        """
+        Wait until all that was told is sent and had time to arrive: a room that is deleted drops it. There is
+        nothing to wait for without a user, and once the user or the room is gone.
+        """
         began = time.monotonic()
         try:
             async with asyncio.timeout(SEND_SECONDS):
@@ -97,7 +109,11 @@ class Signals:
         except TimeoutError:
             logger.warning("session events were still unsent when the session ended")
         under_way = UNDER_WAY_FACTOR * (time.monotonic() - began)
-        await asyncio.sleep(min(max(UNDER_WAY_SECONDS, under_way), SEND_SECONDS))
+        if not self._room.isconnected():
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(max(UNDER_WAY_SECONDS, under_way), SEND_SECONDS)):
+                await self._gone.wait()
 
     async def close(self) -> None:
         """Send nothing more."""

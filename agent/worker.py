@@ -4,8 +4,10 @@ import asyncio
 import functools
 import logging
 import math
+import os
 import secrets
 import signal
+import threading
 import time
 from collections.abc import Coroutine, Sequence
 from typing import Any
@@ -241,10 +243,13 @@ class Worker:
             if lost:
                 logger.error("LiveKit is lost for good: %s", _cause(serving))
             await self._end_sessions(0.0 if lost else self._settings.drain_seconds)
-            return 1 if lost else 0
         finally:
             await self._stop(serving)
             await lkapi.aclose()
+        status = 1 if lost else 0
+        if not serving.done():
+            leave_within(STOP_SECONDS / 2, status)
+        return status
 
     def _asked_to_stop(self) -> None:
         if self._drain.is_set():
@@ -321,6 +326,18 @@ class Worker:
 def stop_budget_seconds(settings: Settings) -> float:
     """The longest time from SIGTERM to the end of the process; what orchestrators have to allow at least."""
     return settings.drain_seconds + CLOSE_SECONDS + GOODBYE_SECONDS + STOP_SECONDS
+
+
+def leave_within(seconds: float, status: int) -> None:
+    """
+    End this process after so many seconds, whatever still hangs in it.
+
+    The library's closing waits without a bound for idle processes that have not come up yet, as on a busy
+    machine or behind a slow import (livekit-agents 1.8.9); by now there is nothing left to lose.
+    """
+    leaving = threading.Timer(seconds, os._exit, (status,))
+    leaving.daemon = True
+    leaving.start()
 
 
 def new_worker_id() -> str:

@@ -188,7 +188,7 @@ async def test_from_nothing_to_a_worker_that_served_a_call(place: RunningWorker)
     assert [line.split()[0] for line in lines] == ["pip", "export", "agent", "agent"]
     exported = dict(word.split("=", 1) for word in shlex.split(lines[1])[1:])
     assert set(exported) == set(place.server.environment)
-    assert run(place, lines[2]).count("ok  ") == 9
+    assert run(place, lines[2]).count("ok  ") == 10
     assert lines[3] == "agent start"
     place.start()
     try:

@@ -88,7 +88,7 @@ class Caller(Listener):
                 again, which needs `PATIENCE` times that.
 
         Raises:
-            CallerError: No connection in that time, or the server refused it.
+            CallerError: No connection in that time, the server refused it, or the call ended meanwhile.
         """
         within *= PATIENCE
         try:
@@ -118,7 +118,10 @@ class Caller(Listener):
         if self.room.isconnected():
             microphone.open()
             options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
-            self._published = await me.publish_track(microphone.track, options)
+            try:
+                self._published = await me.publish_track(microphone.track, options)
+            except rtc.participant.PublishTrackError as exc:
+                raise CallerError(f"{self.name}: the microphone could not be opened: {exc.message}") from None
 
     async def say(self, text: str) -> Spoken:
         """

@@ -1,5 +1,6 @@
 """How a worker ends that cannot start, or that loses LiveKit: one line, and a status that says what to do."""
 
+import os
 import shutil
 import socket
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.e2e.harness import RunningWorker, eventually
 pytestmark = pytest.mark.e2e
 
 PATIENCE = 40.0
+ROOT = Path(__file__).parents[2]
 
 
 def unstarted(server: LiveKitServer, data: Path, **environment: str) -> RunningWorker:
@@ -71,3 +73,33 @@ async def test_what_makes_a_worker_unready_and_what_ends_it(tmp_path: Path) -> N
             assert "LiveKit is lost for good" in worker.log_text()
         finally:
             worker.stop()
+
+
+SLOW = """
+import os, time
+while os.getppid() != 1 and os.path.exists({marker!r}):  # loads for as long as the worker and the test live
+    time.sleep(0.1)
+"""
+
+
+def test_a_stop_does_not_wait_for_what_never_came_up(livekit_server: LiveKitServer, tmp_path: Path) -> None:
+    """A worker whose idle processes are still loading a slow module ends in good order within its budget."""
+    marker = tmp_path / "loading"
+    marker.touch()
+    (tmp_path / "slow_to_load.py").write_text(SLOW.format(marker=str(marker)))
+    path = f"{tmp_path}{os.pathsep}{ROOT}"
+    environment = {
+        "AGENT_MODULES": "slow_to_load",
+        "PYTHONPATH": path,
+        "AGENT_BUNDLES": str(ROOT / "bundles"),
+    }
+    worker = RunningWorker(livekit_server, tmp_path / "data", environment=environment)
+    try:
+        worker.start()
+        assert worker.process is not None
+        worker.process.terminate()
+        assert worker.process.wait(PATIENCE) == 0
+    finally:
+        marker.unlink()
+        worker.stop()
+    assert "did not close in time" in worker.log_text()
