@@ -18,6 +18,7 @@ from agent.ending import SUPERSEDED, End
 from agent.metrics import FIGURE
 from agent.settings import Settings
 from agent.signals import timestamp
+from agent.stores import end_task
 from agent.tracing import Trace
 from agent.transcripts.journal import Journal
 from agent.transcripts.redaction import redactor
@@ -391,7 +392,7 @@ class Attempt:
     async def close(self) -> None:
         """Let go of everything this process holds."""
         if self._renewing is not None:
-            self._renewing.cancel()
+            await end_task(self._renewing)
         if self._writes:
             await asyncio.wait(self._writes, timeout=1.0)
         if self._journal is not None:

@@ -50,19 +50,16 @@ class Commands:
         self._ending = ending
         self._override = override
         self._applied = applied
-        self._stopped = False
         self._task = asyncio.create_task(self._follow(), name="commands")
 
     async def stop(self) -> None:
         """Follow no longer; an override that is half way may go unanswered, because the session ends."""
-        self._stopped = True  # a cancellation that comes during a write may be taken for its timeout
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await stores.end_task(self._task)
 
     async def _follow(self) -> None:
         client = stores.open_stream_reader(self._url, 2.0)
         try:
-            while not self._stopped:
+            while True:
                 try:
                     found: Any = await client.xread(
                         {self._key: self._since}, block=int(stores.STREAM_BLOCK_SECONDS * 1000)

@@ -1,6 +1,7 @@
 """The parent: takes jobs up to the cap, judges those that are gone, makes records, drains."""
 
 import asyncio
+import contextlib
 import functools
 import logging
 import math
@@ -287,10 +288,10 @@ class Worker:
                 await asyncio.gather(serving, return_exceptions=True)
         except TimeoutError:
             logger.warning("livekit's server did not close in time; its jobs have ended")
-        for task in list(self._tasks):
-            if task.get_name() in ENDLESS:
-                task.cancel()
-        await asyncio.wait(self._tasks, timeout=STOP_SECONDS / 2) if self._tasks else None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS / 2):
+                await asyncio.gather(*(stores.end_task(t) for t in self._tasks if t.get_name() in ENDLESS))
+                await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._records.sweep(())
         await asyncio.to_thread(self._heartbeat.stop)
         await self._redis.aclose()

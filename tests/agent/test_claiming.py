@@ -1,23 +1,21 @@
 """What a job does at its claim and at its end, on a real Valkey: ends that were begun, told before, raced."""
 
 import itertools
-import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import redis.asyncio
 
-from agent import claiming
 from agent.attempt import Attempt
 from agent.ending import SUPERSEDED, End
 from agent.settings import Settings, load
 from agent.transcripts.fold import end_of
 from agent.transcripts.journal import read_journals
 from config_store.state import SessionState, commands_key, state_key
+from tests.agent import jobs
 
 _names = itertools.count()
 Claim = Callable[..., Awaitable[Attempt]]
@@ -53,14 +51,7 @@ async def claim(settings: Settings, session_id: str) -> AsyncIterator[Claim]:
     opened: list[Attempt] = []
 
     async def claim_one() -> Attempt:
-        job = SimpleNamespace(
-            id=f"AJ_claim{next(_names)}",
-            metadata=json.dumps({"session_id": session_id}),
-            room=SimpleNamespace(name="r", sid="RM_1"),
-            agent_name="agent",
-        )
-        ctx: Any = SimpleNamespace(job=job, log_context_fields={}, worker_id="AW_1")
-        opened.append(await claiming.claim(settings, ctx))
+        opened.append(await jobs.claim(settings, session_id))
         return opened[-1]
 
     yield claim_one

@@ -2,17 +2,13 @@
 
 import asyncio
 import itertools
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import redis.asyncio
 
 from agent import attempt as attempting
-from agent import claiming
 from agent.attempt import Attempt
 from agent.ending import End
 from agent.settings import Settings, load
@@ -21,6 +17,7 @@ from agent.transcripts.database import open_engine
 from agent.transcripts.journal import Journal
 from agent.transcripts.migrations import upgrade
 from config_store.overrides import TTL_SECONDS, override_key, room_override_key
+from tests.agent import jobs
 
 _names = itertools.count()
 PATIENCE = 60.0
@@ -47,15 +44,7 @@ async def claim(settings: Settings) -> AsyncIterator[Claim]:
     opened: list[Attempt] = []
 
     async def claim_one(session_id: str | None, room: str = "r") -> Attempt:
-        number = next(_names)
-        job = SimpleNamespace(
-            id=f"AJ_life{number}",
-            metadata=json.dumps({"session_id": session_id} if session_id else {}),
-            room=SimpleNamespace(name=room, sid="RM_1"),
-            agent_name="agent",
-        )
-        ctx: Any = SimpleNamespace(job=job, log_context_fields={}, worker_id="AW_1")
-        opened.append(await claiming.claim(settings, ctx))
+        opened.append(await jobs.claim(settings, session_id, room))
         return opened[-1]
 
     yield claim_one
