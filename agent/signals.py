@@ -125,7 +125,12 @@ class Signals:
             message = await self._queue.get()
             try:
                 if message is not None and self._room.isconnected():
-                    await self._deliver(*message)
+                    async with asyncio.timeout(
+                        SEND_SECONDS
+                    ):  # one that is stuck must not keep the last ones back
+                        await self._deliver(*message)
+            except TimeoutError:
+                logger.warning("a session event was not taken within %g s and is dropped", SEND_SECONDS)
             except Exception as exc:  # noqa: BLE001 - a client that cannot be reached must not end the session
                 logger.debug("a session event could not be sent: %s", type(exc).__name__)
             finally:

@@ -21,6 +21,7 @@ from agent.services.ports import LOOPBACK, free_ports, is_listening
 from agent.services.valkey import EmbeddedValkey
 from agent.services.worker import READY_WITHIN, Worker
 from agent.settings import Settings, load
+from agent.stores import end_task
 
 DEMO_TOOLS = "agent.demo.tools"
 
@@ -85,12 +86,13 @@ class Development:
             running = [
                 tasks.create_task(self._serve_page(), name="page"),
                 tasks.create_task(self._keep_working(), name="worker"),
-                tasks.create_task(watch(self._settings, _tell), name="watch"),
             ]
+            watching = tasks.create_task(watch(self._settings, _tell), name="watch")
             await stop.wait()
             _say("stopping")
             for task in running:
                 task.cancel()
+            await end_task(watching)
 
     def _start_services(self) -> None:
         asked = self._asked
