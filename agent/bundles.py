@@ -42,7 +42,7 @@ class Bundles:
             BundleFolder(settings.bundles, None),
             Publication(settings.compiled),
             self._environment,
-            registry.catalog(settings, self._environment),
+            registry.catalog(settings, self._environment, to_check=True),
             registry.release(),
         )
         self._report: CompileReport | None = None
@@ -125,7 +125,7 @@ def check_folder(settings: Settings) -> CompileReport:
             BundleFolder(settings.bundles, None),
             Publication(Path(out)),
             environment,
-            registry.catalog(settings, environment),
+            registry.catalog(settings, environment, to_check=True),
         ).run()
 
 

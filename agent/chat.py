@@ -72,8 +72,6 @@ class Chat:
             return
         self._taken.append(now)
         self._acted()
-        with contextlib.suppress(
-            RuntimeError
-        ):  # the bundle lets nobody interrupt; the text is answered after it
+        with contextlib.suppress(RuntimeError):  # nobody may interrupt: the text is answered afterwards
             await self._session.interrupt()
         self._session.generate_reply(user_input=text)

@@ -31,7 +31,7 @@ def _bundles(settings: Settings) -> FolderBundles:
         fail(f"there is no folder {settings.bundles}; AGENT_BUNDLES names the bundles folder", "no_bundles")
     environ = environment()
     folder = BundleFolder(settings.bundles, label=_shown(settings.bundles))
-    return FolderBundles(folder, environ, registry.catalog(settings, environ))
+    return FolderBundles(folder, environ, registry.catalog(settings, environ, to_check=True))
 
 
 def _shown(folder: Path) -> str:

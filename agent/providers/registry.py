@@ -58,19 +58,21 @@ class _Settings(Protocol):
     def modules(self) -> tuple[str, ...]: ...
 
 
-def catalog(settings: _Settings, environment: Mapping[str, str]) -> Catalog:
+def catalog(settings: _Settings, environment: Mapping[str, str], *, to_check: bool = False) -> Catalog:
     """
     What this worker can do, for checking bundles. Imports no plugin, and no module that bundles may name.
 
     Args:
         settings: The worker's settings; its modules are those that bundles may name.
         environment: Variable → value; asked only for which variables are set.
+        to_check: Whether bundles are checked with it: then the modules are read for what they define, which a
+            job at its start has no use for.
     """
     modules = frozenset({*settings.modules, "agent.demo.tools"})  # the shipped bundles' own tool
     return Catalog(
         providers={name: _facts(provider) for name, provider in PROVIDERS.items()},
         modules=modules,
-        names=python_names(modules),
+        names=python_names(modules) if to_check else None,
         environment=environment,
         option_problems=problems_of_options,
         fit_problems=unreachable,

@@ -9,6 +9,7 @@ import pytest
 import redis
 import redis.asyncio
 
+from agent.providers import registry
 from agent.settings import SettingsError, load
 from agent.transcripts.database import open_engine
 from agent.transcripts.finalize import finalize
@@ -356,3 +357,13 @@ def test_what_looks_like_a_bundle_and_is_none_is_reported(run: Run, folder: Path
 
     assert rows == {"call": "startable", "lost": "invalid", "pipe": "invalid"}
     assert reported.count("is not a file") == 2
+
+
+def test_a_function_that_is_not_there_is_reported(run: Run, folder: Path) -> None:
+    """`check` looks into the modules that bundles may name; a job at its start reads none of them."""
+    (folder / "bundles" / "call.yaml").write_text(
+        CALL.replace("desk: {", 'desk: {tools: ["agent.demo.tools:lookup_oder"], ')
+    )
+
+    assert "has no 'lookup_oder'; did you mean 'lookup_order'?" in run("bundles", "check", status=2).output
+    assert registry.catalog(load(), {}).names is None
