@@ -29,6 +29,9 @@ sent again after a second (SCTP's shortest timeout), while the news of a deleted
 UNDER_WAY_FACTOR: Final = 4
 """On a busy machine it is under way for longer: so many times what sending took."""
 
+SHOWN_SECONDS = 1.0
+"""Wait in seconds for attributes to be shown, until they are set once more."""
+
 State = Literal["starting", "live", "user_away", "ending"]
 
 logger = logging.getLogger(__name__)
@@ -43,8 +46,10 @@ class Signals:
     """
     Events to the user, in order, and the agent's attributes for those who join late.
 
-    Events go to the user alone and only while the user is there; what is told before the user arrives is kept
-    for the arrival. Sending never blocks the session: one task sends, and what cannot be sent is dropped.
+    Events go to the user alone and only while the user is there. Sending never blocks the session: one task
+    sends the events and drops what cannot be sent; another shows the attributes until the server has them.
+    Events take the data channel and attributes the signalling connection. When that is held up,
+    `set_attributes` waits 5 s and reports nothing (livekit 1.1.21), and no event may wait for it.
 
     Args:
         room: The room, connected.
@@ -60,8 +65,12 @@ class Signals:
         self._gone = asyncio.Event()
         self._gone.set()
         self._attributes: dict[str, str] = {SESSION_ID: session_id}
-        self._queue: asyncio.Queue[tuple[str, dict[str, Any]] | None] = asyncio.Queue()
-        self._task = asyncio.create_task(self._send(), name="signals")
+        self._changed = asyncio.Event()
+        self._events: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
+        self._tasks = [
+            asyncio.create_task(self._send(), name="session events"),
+            asyncio.create_task(self._show(), name="attributes"),
+        ]
 
     def user_is(self, identity: str | None) -> None:
         """Events go to this participant from now on; None: nobody is there."""
@@ -79,33 +88,29 @@ class Signals:
         event = {
             "type": type, "session_id": self._session_id, "seq": self._sequence, "at": timestamp(), **fields,
         }  # fmt: skip
-        self._queue.put_nowait((self._user, event))
+        self._events.put_nowait((self._user, event))
 
     def attributes(
         self, *, state: State | None = None, agent: str | None = None, panels: list[str] | None = None
     ) -> None:
         """Change the agent's attributes; None leaves one as it is."""
-        changed: dict[str, str] = {}
         if state is not None:
-            changed["session.state"] = state
+            self._attributes["session.state"] = state
         if agent is not None:
-            changed["session.agent"] = agent
+            self._attributes["session.agent"] = agent
         if panels is not None:
-            changed["session.panels"] = json.dumps(panels)
-        changed = {name: value for name, value in changed.items() if self._attributes.get(name) != value}
-        if changed:
-            self._attributes.update(changed)
-            self._queue.put_nowait(("", dict(self._attributes)))
+            self._attributes["session.panels"] = json.dumps(panels)
+        self._changed.set()
 
     async def deliver(self) -> None:
         """
-        Wait until all that was told is sent and had time to arrive: a room that is deleted drops it. There is
+        Wait until all events are sent and had time to arrive: a room that is deleted drops them. There is
         nothing to wait for without a user, and once the user or the room is gone.
         """
         began = time.monotonic()
         try:
             async with asyncio.timeout(SEND_SECONDS):
-                await self._queue.join()
+                await self._events.join()
         except TimeoutError:
             logger.warning("session events were still unsent when the session ended")
         under_way = UNDER_WAY_FACTOR * (time.monotonic() - began)
@@ -117,30 +122,43 @@ class Signals:
 
     async def close(self) -> None:
         """Send nothing more."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _send(self) -> None:
         while True:
-            message = await self._queue.get()
+            identity, event = await self._events.get()
             try:
-                if message is not None and self._room.isconnected():
-                    async with asyncio.timeout(
-                        SEND_SECONDS
-                    ):  # one that is stuck must not keep the last ones back
-                        await self._deliver(*message)
+                if self._room.isconnected():
+                    async with asyncio.timeout(SEND_SECONDS):  # one that is stuck keeps no later one back
+                        await self._room.local_participant.send_text(
+                            json.dumps(event, ensure_ascii=False),
+                            topic=TOPIC,
+                            destination_identities=[identity],
+                        )
             except TimeoutError:
                 logger.warning("a session event was not taken within %g s and is dropped", SEND_SECONDS)
             except Exception as exc:  # noqa: BLE001 - a client that cannot be reached must not end the session
                 logger.debug("a session event could not be sent: %s", type(exc).__name__)
             finally:
-                self._queue.task_done()
+                self._events.task_done()
 
-    async def _deliver(self, identity: str, content: dict[str, Any]) -> None:
-        participant = self._room.local_participant
-        if not identity:
-            await participant.set_attributes(content)
-            return
-        await participant.send_text(
-            json.dumps(content, ensure_ascii=False), topic=TOPIC, destination_identities=[identity]
-        )
+    async def _show(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            while self._room.isconnected() and not self._shown():
+                try:
+                    await self._room.local_participant.set_attributes(dict(self._attributes))
+                except Exception as exc:  # noqa: BLE001 - as for events
+                    logger.debug("the attributes could not be set: %s", type(exc).__name__)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(SHOWN_SECONDS):
+                        await self._changed.wait()
+                        self._changed.clear()
+
+    def _shown(self) -> bool:
+        """Whether the server has them."""
+        shown = self._room.local_participant.attributes
+        return all(shown.get(name) == value for name, value in self._attributes.items())
