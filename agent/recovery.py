@@ -23,8 +23,9 @@ from agent.settings import Settings, environment
 from agent.stores import text
 from agent.sweep import Records
 from agent.transcripts.append_file import is_being_written
-from agent.transcripts.entries import Entry
+from agent.transcripts.entries import Entry, iso_from_seconds
 from agent.transcripts.fold import end_of
+from agent.transcripts.journal import Journal
 from agent.transcripts.paths import journal_files, session_folder
 from config_store.dispatch import Dispatch, DispatchError, parse_dispatch
 from config_store.state import (
@@ -43,6 +44,8 @@ TAKE_SECONDS = 3.0
 OUTAGE_SECONDS = 20.0
 """How long Redis is waited for, in seconds, before a call that crashed meanwhile is given up."""
 OUTAGE_LOOK_SECONDS = 0.2
+CLOSE_SECONDS = 3.0
+"""Longest time in seconds for the one entry that is written here."""
 LOOK_SECONDS = 0.05
 """Time between two looks at whether somebody took it, or whether the user is there."""
 
@@ -110,9 +113,9 @@ class Recovery:
         state = SessionState(self._redis, state_key(dispatch.session_id, job.room))
         with self._judging(state):
             found = await _found(state)
-            session_id = found.get("session_id") or dispatch.session_id or mint_session_id(job.job_id)
+            session_id = (found or {}).get("session_id") or dispatch.session_id or mint_session_id(job.job_id)
             if not found:
-                await self._judge_unguarded(job, session_id)
+                await self._judge_unknown(job, state, session_id, is_away=found is None)
             elif found.get("owner_job") == job.job_id:
                 await self._settle(job, state, found)
             elif found.get("phase") in ("ended", "over"):
@@ -198,22 +201,38 @@ class Recovery:
         finally:
             self.recovering.discard(session_id)
 
-    async def _judge_unguarded(self, job: DeadJob, session_id: str) -> None:
+    async def _judge_unknown(
+        self, job: DeadJob, state: SessionState, session_id: str, *, is_away: bool
+    ) -> None:
         """
-        A job that Redis knows nothing of: it ran without the store, or died before it claimed anything.
+        A job that Redis knows nothing of. When there were two of them, or another worker took the session
+        over, the other one serves it.
 
-        It cannot be brought back, because nobody could tell whether somebody else does; a crash closes the
-        room. When there were two of them, or another worker took the session over, the other one serves it.
+        One that has a journal ran without the store: it cannot be brought back, because nobody could tell
+        whether somebody else does; a crash closes the room. One that has none died before it claimed the
+        session. That is done in its name now, so that it is brought back like any other.
         """
         if any(
             is_written(path) for path in journal_files(session_folder(self._settings.journals, session_id))
         ):
             return
         entries = await self._entries(session_id)
-        if entries and not end_of(entries) and not await self._another_agent(job):
-            logger.warning("a session that ran without Redis crashed", extra={"session": session_id})
-            await room.close_room(self._api, job.room)
+        if not end_of(entries) and not await self._another_agent(job):
+            if not entries and not is_away:
+                await self._claim_late(job, state, session_id)
+                return
+            if entries:
+                logger.warning("a session that ran without Redis crashed", extra={"session": session_id})
+                await room.close_room(self._api, job.room)
         await self._records.make(session_id)
+
+    async def _claim_late(self, job: DeadJob, state: SessionState, session_id: str) -> None:
+        claimed = await state.claim(
+            session_id=session_id, worker=self._worker, job=job.job_id, pid=0, room=job.room,
+            identity=job.identity, agent_name=job.agent_name, metadata=job.metadata,
+        )  # fmt: skip
+        if claimed.answer == "new":
+            await self._settle(job, state, await state.read())
 
     async def _another_agent(self, job: DeadJob) -> bool:
         try:
@@ -282,9 +301,28 @@ class Recovery:
     async def _give_up(self, job: DeadJob, state: SessionState, session_id: str, why: str) -> None:
         """End it as crashed, and close the room so that nobody sits before a mute agent."""
         logger.warning("a crashed session is not brought back: %s", why, extra={"session": session_id})
+        if not await self._entries(session_id):
+            await asyncio.to_thread(self._begin_journal, job, session_id, await state.read())
         await state.end(CRASHED, session_id=session_id, fence=None, tombstone=_is_of_its_own(state))
         await room.close_room(self._api, job.room)
         await self._records.make(session_id)
+
+    def _begin_journal(self, job: DeadJob, session_id: str, found: dict[str, str]) -> None:
+        """The first entry of a session none of whose processes came to write it: it has a record, too."""
+        dispatch = _dispatch_of(job)
+        journal = Journal(self._settings.journals, session_id, int(found.get("attempts", "1")))
+        journal.append(
+            "start",
+            session_id=session_id,
+            room={"name": job.room},
+            job_id=job.job_id,
+            worker_id=self._worker,
+            organization=dispatch.organization,
+            user_id=dispatch.user_id,
+            metadata=dict(dispatch.metadata),
+            started_at=iso_from_seconds(int(found["started_at"]) / 1000) if "started_at" in found else None,
+        )
+        journal.close(CLOSE_SECONDS)
 
 
 def _is_of_its_own(state: SessionState) -> bool:
@@ -292,8 +330,8 @@ def _is_of_its_own(state: SessionState) -> bool:
     return state.key.startswith("session:")
 
 
-async def _found(state: SessionState) -> dict[str, str]:
-    """The state of a dead job's session; empty when there is none, or Redis does not come back in time."""
+async def _found(state: SessionState) -> dict[str, str] | None:
+    """The state of a dead job's session, empty when there is none; None: Redis does not come back in time."""
     loop = asyncio.get_running_loop()
     until = loop.time() + OUTAGE_SECONDS
     while True:
@@ -302,7 +340,7 @@ async def _found(state: SessionState) -> dict[str, str]:
         except (RedisError, OSError) as exc:
             if loop.time() >= until:
                 logger.warning("a job is gone and Redis stays away: %s", type(exc).__name__)
-                return {}
+                return None
         await asyncio.sleep(OUTAGE_LOOK_SECONDS)
 
 

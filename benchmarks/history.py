@@ -1,9 +1,11 @@
 """
-Lists, single records and search over 100 000 sessions, on SQLite and on PostgreSQL, beside the naive way.
+Lists, single records and search over many stored sessions, on SQLite and on PostgreSQL, beside the naive way.
 
-    python -m benchmarks.history [--sessions N] [--rounds N] [--only sqlite|postgresql]
+    python -m benchmarks.history [--sessions N ...] [--rounds N] [--only sqlite|postgresql]
 
-The naive way reads a page with OFFSET and searches with LIKE over the items.
+The naive way reads a page with OFFSET and searches with LIKE over the items. With several numbers of sessions
+everything is measured at each of them, on one database that grows, and `results/sessions-DATABASE.svg` shows
+how.
 """
 
 import argparse
@@ -15,7 +17,8 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +33,23 @@ from agent.transcripts.migrations import upgrade_engine
 from agent.transcripts.recorded import insert_items, transcript_row
 from agent.transcripts.search import search
 from agent.transcripts.tables import agents, transcripts
+from benchmarks.report import curves
 
 COMMON = ["please", "order", "thank", "you", "hello", "yes", "no", "the", "my", "help"]
 FIRST_SESSION = 1_750_000_000
 MESSAGES = 4
 LIMIT_MS = 50.0
+RESULTS = Path(__file__).parent / "results"
+DRAWN = (
+    "list, a page in the middle",
+    "show",
+    "search, two common words",
+    "finalize an hour's talk, 600 items",
+)
+"""What the curves show."""
+
+Point = tuple[str, float, float]
+"""What was measured, its median and its 99th percentile in milliseconds."""
 
 
 def transcript(number: int, words: list[str], chance: random.Random) -> dict[str, Any]:
@@ -55,12 +70,12 @@ def transcript(number: int, words: list[str], chance: random.Random) -> dict[str
     }  # fmt: skip
 
 
-def fill(engine: Engine, sessions: int) -> None:
-    """Insert the records in batches."""
-    chance = random.Random(7)
+def fill(engine: Engine, first: int, sessions: int) -> None:
+    """Insert the records from `first` on in batches, until there are so many."""
+    chance = random.Random(first)
     words = [f"word{number}" for number in range(20_000)]
     on_postgresql = engine.dialect.name == "postgresql"
-    for begin in range(0, sessions, 1000):
+    for begin in range(first, sessions, 1000):
         batch = [transcript(number, words, chance) for number in range(begin, min(begin + 1000, sessions))]
         with writing(engine) as connection:
             connection.execute(insert(transcripts), [transcript_row(each, []) for each in batch])
@@ -85,19 +100,18 @@ def measure(
     call: Callable[[], object],
     rounds: int,
     limit: float | None = LIMIT_MS,
-) -> bool:
-    """Run it `rounds` times, print median and p99 in milliseconds; whether p99 is within the limit."""
+) -> Point:
+    """Run it `rounds` times, print median and p99 in milliseconds and whether that is within the limit."""
     call()
     times = []
     for _ in range(rounds):
         begun = time.perf_counter()
         call()
         times.append((time.perf_counter() - begun) * 1000)
-    p99 = percentile99(times)
-    within = limit is None or p99 <= limit
-    note = "" if limit is None else f"  (limit {limit:.0f})" + ("" if within else "  OVER THE LIMIT")
-    print(f"  {name:<46} median {statistics.median(times):8.2f} ms   p99 {p99:8.2f} ms{note}", flush=True)
-    return within
+    median, p99 = statistics.median(times), percentile99(times)
+    note = "" if limit is None else f"  (limit {limit:.0f})" + ("" if p99 <= limit else "  OVER THE LIMIT")
+    print(f"  {name:<46} median {median:8.2f} ms   p99 {p99:8.2f} ms{note}", flush=True)
+    return name, median, p99
 
 
 def percentile99(values: list[float]) -> float:
@@ -105,13 +119,32 @@ def percentile99(values: list[float]) -> float:
     return sorted(values)[max(0, int(len(values) * 0.99) - 1)]
 
 
-def run(engine: Engine, sessions: int, rounds: int, folder: Path) -> bool:
-    """All measurements on one database."""
+def grow(engine: Engine, sizes: list[int], rounds: int, folder: Path) -> dict[int, list[Point]]:
+    """All measurements on one database, at each number of sessions."""
     upgrade_engine(engine)
-    begun = time.perf_counter()
-    fill(engine, sessions)
-    took = time.perf_counter() - begun
-    print(f"  {sessions} sessions, {sessions * MESSAGES} messages inserted in {took:.0f} s")
+    found = {}
+    for first, sessions in pairwise([0, *sorted(sizes)]):
+        begun = time.perf_counter()
+        fill(engine, first, sessions)
+        took = time.perf_counter() - begun
+        print(f"  {sessions} sessions of {MESSAGES} messages, the last {sessions - first} in {took:.0f} s")
+        found[sessions] = run(engine, sessions, rounds, folder / str(sessions))
+    return found
+
+
+def drawing(database: str, found: dict[int, list[Point]]) -> str:
+    """Curves of the 99th percentile, as SVG."""
+    lines = {
+        name: [
+            (float(size), p99) for size, points in found.items() for what, _, p99 in points if what == name
+        ]
+        for name in DRAWN
+    }
+    return curves(f"{database}, p99 in ms", "stored sessions", lines)
+
+
+def run(engine: Engine, sessions: int, rounds: int, folder: Path) -> list[Point]:
+    """All measurements with so many sessions; what has a limit."""
     middle = list_transcripts(
         engine, OPERATOR, Filters(until=iso_from_seconds(FIRST_SESSION + sessions * 18))
     )
@@ -151,7 +184,7 @@ def run(engine: Engine, sessions: int, rounds: int, folder: Path) -> bool:
     like = "SELECT session_id FROM items WHERE CAST(item AS TEXT) LIKE :word LIMIT 20"
     measure("naive: a rare word by LIKE", lambda: _rows(engine, like, word=f"%{word()} %"), few, None)
     kept.append(_finalize(engine, folder, max(3, rounds // 2)))
-    return all(kept)
+    return kept
 
 
 def _rows(engine: Engine, statement: str, **values: object) -> list[Any]:
@@ -159,12 +192,12 @@ def _rows(engine: Engine, statement: str, **values: object) -> list[Any]:
         return list(connection.execute(text(statement), values))
 
 
-def _finalize(engine: Engine, folder: Path, rounds: int) -> bool:
+def _finalize(engine: Engine, folder: Path, rounds: int) -> Point:
     """An hour's talk: 600 items, each answer with six reports while it was under way."""
     numbers = iter(range(1_000_000))
 
     def prepare() -> str:
-        session_id = f"hour-{next(numbers)}"
+        session_id = f"hour-{folder.name}-{next(numbers)}"
         journal = Journal(folder, session_id, 1)
         journal.append("start", session_id=session_id, user_id="u1")
         for turn in range(300):
@@ -188,12 +221,12 @@ def _finalize(engine: Engine, folder: Path, rounds: int) -> bool:
         finalize(next(prepared), engine=engine, journals=folder)
         busy.append((time.process_time() - begun) * 1000)
 
-    within = measure("finalize an hour's talk, 600 items", call, rounds)
+    point = measure("finalize an hour's talk, 600 items", call, rounds)
     print(
         f"    processor time of this process in it       median {statistics.median(busy):8.2f} ms   "
         f"p99 {percentile99(busy):8.2f} ms  (load of the machine {os.getloadavg()[0]:.1f})"
     )
-    return within
+    return point
 
 
 @contextmanager
@@ -210,28 +243,38 @@ def postgresql(folder: Path) -> Iterator[str]:
         server.cleanup()
 
 
+@contextmanager
+def served(database: str, folder: Path) -> Iterator[Engine]:
+    """One of the two databases, empty."""
+    with ExitStack() as stack:
+        url = f"sqlite:///{folder / 'agent.db'}"
+        if database == "PostgreSQL":
+            url = stack.enter_context(postgresql(folder / "pg"))
+        engine = open_engine(url)
+        stack.callback(engine.dispose)
+        yield engine
+
+
 def main() -> int:
     """Exit status 0 if every figure is within its limit."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sessions", type=int, default=100_000)
+    parser.add_argument("--sessions", type=int, nargs="+", default=[100_000])
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--only", choices=["sqlite", "postgresql"])
+    parser.add_argument("--out", type=Path, default=RESULTS)
     asked = parser.parse_args()
-    within = []
+    within = True
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if asked.only != "postgresql":
-            print("SQLite")
-            engine = open_engine(f"sqlite:///{folder / 'agent.db'}")
-            within.append(run(engine, asked.sessions, asked.rounds, folder / "j1"))
-            engine.dispose()
-        if asked.only != "sqlite":
-            print("PostgreSQL")
-            with postgresql(folder / "pg") as url:
-                engine = open_engine(url)
-                within.append(run(engine, asked.sessions, asked.rounds, folder / "j2"))
-                engine.dispose()
-    return 0 if all(within) else 1
+        for database in ("SQLite", "PostgreSQL"):
+            if asked.only in (None, database.lower()):
+                print(database)
+                with served(database, Path(name)) as engine:
+                    found = grow(engine, asked.sessions, asked.rounds, Path(name) / "journals" / database)
+                within &= all(p99 <= LIMIT_MS for points in found.values() for _, _, p99 in points)
+                if len(found) > 1:
+                    asked.out.mkdir(parents=True, exist_ok=True)
+                    (asked.out / f"sessions-{database.lower()}.svg").write_text(drawing(database, found))
+    return 0 if within else 1
 
 
 if __name__ == "__main__":

@@ -91,6 +91,35 @@ async def test_a_crash_without_redis_closes_the_room(judged: Judged) -> None:
     assert not await judged.has_room()
 
 
+async def test_a_job_that_died_before_its_claim_is_replaced(judged: Judged) -> None:
+    """Its session is dispatched again like any other; the process that takes it is the second one."""
+    judging = asyncio.create_task(judged.judge())
+    while True:
+        found = await judged.state.read()
+        if found and not found["owner_job"]:
+            break
+        await asyncio.sleep(0.01)
+    second = await judged.state.claim(session_id=judged.session_id, worker="w", job="k", pid=1)
+    await judging
+
+    assert (second.answer, second.attempt) == ("resume", 2)
+    dispatched = await judged.lkapi.agent_dispatch.list_dispatch(judged.session_id)
+    assert judged.metadata in [each.metadata for each in dispatched]
+    assert await judged.has_room()
+
+
+async def test_a_session_that_no_process_lives_to_claim_ends(judged: Judged) -> None:
+    """Nobody sits before an agent that never comes, and the record says whose session it was."""
+    judged.metadata = f'{{"session_id": "{judged.session_id}", "user_id": "u1", "organization": "acme"}}'
+    await judged.judge()
+
+    record = judged.record()
+    assert record is not None
+    assert (record["end_reason"], record["user_id"], record["organization"]) == ("crashed", "u1", "acme")
+    assert not await judged.has_room()
+    assert (await judged.state.read())["phase"] == "ended"
+
+
 async def test_an_agent_that_left_for_its_twin_ends_nothing(judged: Judged) -> None:
     """While another process writes the session's journal its room stays, and there is no record yet."""
     twin = judged.journal()

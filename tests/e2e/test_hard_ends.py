@@ -12,6 +12,7 @@ from agent.demo.caller import Caller
 from agent.running import end_session
 from tests.e2e.harness import RunningWorker, eventually, said
 from tests.e2e.together import Together
+from tests.e2e.tools import DIES_BEFORE_ITS_CLAIM
 from tests.e2e.wire import FOR_EVER, Wire
 
 pytestmark = pytest.mark.e2e
@@ -105,6 +106,19 @@ async def test_a_segfault_is_survived(worker: RunningWorker) -> None:
     record = await crashed_and_back(worker, "segfault")
     calls = [(i["name"], i["status"]) for i in record["items"] if i["type"] == "tool_call"]
     assert calls == [("crash", "unknown")]
+
+
+@together.situation
+async def test_a_process_that_dies_before_its_claim_is_replaced(worker: RunningWorker) -> None:
+    """The parent claims the session in its name and has it served, and the user notices nothing."""
+    started = await worker.session(DIES_BEFORE_ITS_CLAIM)
+    async with worker.caller(started) as caller:
+        await caller.wait_words("Welcome to the shop", within=10)
+        await end_session(worker.settings, DIES_BEFORE_ITS_CLAIM, reason="operator", wait=False)
+        await caller.wait_event("ended", within=15)
+        assert not [event for event in caller.events if event["type"] == "resumed"]
+    record = await worker.transcript(DIES_BEFORE_ITS_CLAIM)
+    assert [attempt["attempt"] for attempt in record["attempts"]] == [2]
 
 
 @together.situation

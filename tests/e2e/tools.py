@@ -6,8 +6,17 @@ import gc
 import os
 import time
 
+from livekit.agents import JobContext
+
+import agent.job
 from agent.agents import ConfiguredAgent
+from agent.attempt import Attempt
+from agent.claiming import claim
 from agent.ending import Ending
+from agent.settings import Settings
+
+DIES_BEFORE_ITS_CLAIM = "dies-before-its-claim"
+"""The session whose first process does."""
 
 
 async def block() -> str:
@@ -57,3 +66,14 @@ class SlowToEnter(ConfiguredAgent):
         """A minute later."""
         await asyncio.sleep(60)
         await super().on_enter()
+
+
+async def _claim_or_die(settings: Settings, ctx: JobContext) -> Attempt:
+    died = settings.data / DIES_BEFORE_ITS_CLAIM
+    if ctx.job.room.name == DIES_BEFORE_ITS_CLAIM and not died.exists():
+        died.touch()
+        os._exit(1)
+    return await claim(settings, ctx)
+
+
+agent.job.claim = _claim_or_die  # type: ignore[attr-defined]
