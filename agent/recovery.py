@@ -265,6 +265,9 @@ class Recovery:
                 logger.warning("LiveKit could not be asked for an agent: %s", type(exc).__name__)
             if await self._taken(state):
                 return
+        if await self._another_agent(job):  # of a worker that Redis cannot reach; the next look tries again
+            logger.warning("an agent without a claim serves a session", extra={"session": session_id})
+            return
         await self._give_up(job, state, session_id, "no worker took it")
 
     async def _is_waited_for(self, job: DeadJob, found: dict[str, str]) -> bool:

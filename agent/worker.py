@@ -126,6 +126,9 @@ class Worker:
     def _runs(self, job_id: str) -> bool:
         return any(job.job.id == job_id for job in self._server.active_jobs)
 
+    def _serves(self, room: str) -> bool:
+        return any(job.job.room.name == room for job in self._server.active_jobs)
+
     def _sessions(self) -> int:
         """Sessions that run, and those accepted that are about to."""
         running = {job.job.id for job in self._server.active_jobs}
@@ -139,6 +142,11 @@ class Worker:
         if self._drain.is_set() or self._sessions() >= self._settings.session_cap:
             metrics.REQUESTS.labels("draining" if self._drain.is_set() else "full").inc()
             await request.reject(terminate=False)  # so that another worker gets it at once
+            return
+        if not self._heartbeat.is_beating and self._serves(request.room.name):
+            # To the others this worker is dead, and one of them has the session dispatched again.
+            metrics.REQUESTS.labels("cut_off").inc()
+            await request.reject(terminate=False)
             return
         metrics.REQUESTS.labels("accepted").inc()
         self._accepted[request.id] = time.monotonic()

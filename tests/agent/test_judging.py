@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -130,18 +131,41 @@ async def test_an_agent_that_left_for_its_twin_ends_nothing(judged: Judged) -> N
         twin.close()
 
 
-async def test_another_agents_room_stays(judged: Judged) -> None:
-    """A process that was cut off from Redis and replaced dies: the agent that took its call over goes on."""
-    judged.journal().close()
+@asynccontextmanager
+async def another_agent(judged: Judged) -> AsyncIterator[None]:
+    """One that is in the room, of whatever worker."""
     token = api.AccessToken(judged.server.api_key, judged.server.api_secret).with_identity("agent-other")
     token = token.with_kind("agent").with_grants(api.VideoGrants(room_join=True, room=judged.session_id))
     room = rtc.Room()
     await room.connect(judged.server.url, token.to_jwt())
     try:
-        await judged.judge()
-        assert await judged.has_room()
+        yield
     finally:
         await room.disconnect()
+
+
+async def test_another_agents_room_stays(judged: Judged) -> None:
+    """A process that was cut off from Redis and replaced dies: the agent that took its call over goes on."""
+    judged.journal().close()
+    async with another_agent(judged):
+        await judged.judge()
+        assert await judged.has_room()
+
+
+async def test_a_session_that_nobody_claims_and_somebody_serves_goes_on(
+    judged: Judged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was dispatched to a worker that Redis cannot reach: better than none, until a later look."""
+    monkeypatch.setattr("agent.recovery.TAKE_SECONDS", 0.2)
+    job = {"room": judged.session_id, "identity": "agent-j", "metadata": judged.metadata}
+    await judged.state.claim(session_id=judged.session_id, worker="w", job="j", pid=1, **job)
+    judged.journal().close()
+    async with another_agent(judged):
+        await judged.judge()
+        assert await judged.has_room()
+    state = await judged.state.read()
+    assert (state["phase"], state["owner_job"]) == ("claimed", "")
+    assert judged.state.key in await judged.client.smembers(worker_sessions_key("w"))
 
 
 async def test_a_session_that_had_ended_is_closed(judged: Judged) -> None:

@@ -1,9 +1,7 @@
 """What the client is told when one of the two ways to it is held up."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import urlparse
 
 import pytest
 from livekit import api, rtc
@@ -11,36 +9,9 @@ from livekit import api, rtc
 from agent.demo.caller import CONNECTION, Caller
 from agent.services.livekit_server import LiveKitServer
 from agent.signals import Signals
+from tests.e2e.road import Road
 
 pytestmark = pytest.mark.e2e
-
-
-class Road:
-    """A TCP relay to the server that can be closed for a while: bytes wait, connections stay."""
-
-    def __init__(self, server: LiveKitServer) -> None:
-        self._target = urlparse(server.url).port
-        self.open = asyncio.Event()
-        self.open.set()
-        self.url = ""
-
-    @asynccontextmanager
-    async def built(self) -> AsyncIterator["Road"]:
-        """The relay, listening."""
-        async with await asyncio.start_server(self._serve, "127.0.0.1", 0) as server:
-            self.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            yield self
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        await asyncio.gather(self._carry(reader, far_writer), self._carry(far_reader, writer))
-
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65536):
-            await self.open.wait()
-            writer.write(data)
-            await writer.drain()
-        writer.close()
 
 
 def token(server: LiveKitServer, room: str, identity: str, *, agent: bool = False) -> str:
@@ -53,7 +24,8 @@ def token(server: LiveKitServer, room: str, identity: str, *, agent: bool = Fals
 async def connected(road: Road, server: LiveKitServer, name: str) -> AsyncIterator[rtc.Room]:
     """An agent's room at the end of that road."""
     room = rtc.Room()
-    await room.connect(road.url, token(server, name, "agent", agent=True), CONNECTION)
+    url = f"ws://127.0.0.1:{road.port}"
+    await room.connect(url, token(server, name, "agent", agent=True), CONNECTION)
     try:
         yield room
     finally:
@@ -66,7 +38,7 @@ async def test_an_event_does_not_wait_for_signalling_that_is_held_up(
 ) -> None:
     """Attributes take that way and come when it is free again; events are there at once, in order."""
     name = "signals-held-up"
-    async with Road(livekit_server).built() as road, connected(road, livekit_server, name) as room:
+    async with Road(livekit_server.url).built() as road, connected(road, livekit_server, name) as room:
         signals = Signals(room, name)
         signals.attributes(state="starting")
         me = token(livekit_server, name, "caller")
