@@ -40,7 +40,7 @@ from agent.people import People
 from agent.providers.patience import connect_options
 from agent.providers.turns import build_vad, turn_handling
 from agent.signals import Signals
-from agent.taking_over import owes_answer, up_to_the_users_words
+from agent.taking_over import Past, owes_answer, up_to_the_users_words
 from agent.timers import Timers
 from agent.transcripts.journal import Journal
 from config_store.schema import Generate, SessionConfig
@@ -162,10 +162,12 @@ class Conversation:
 
     # ------------------------------------------------------------------ acting
 
-    async def start(self, agent: str, history: llm.ChatContext | None = None) -> None:
-        """Begin with this agent; with a history when a talk that was cut off goes on."""
-        if history is not None:
+    async def start(self, agent: str, past: Past | None = None) -> None:
+        """Begin with this agent; with a past when a talk that was cut off goes on."""
+        history = past.history() if past else None
+        if past is not None and history is not None:
             self._resuming = True
+            self._greeted = past.greeters
             self._session.history.insert(list(history.items))  # what a next agent is told of
         if self._config.listen_to == "all" and not self._config.is_text_only:
             self._ears = Ears(self._ctx.room, listening_rate(self._config), lambda: self._people.present)

@@ -1,6 +1,8 @@
 """The one end of a session: many causes, one reason, first come first served."""
 
 import asyncio
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,6 +38,9 @@ AGENT_REMOVED: Final = "participant_removed"
 ROOM_WORD_SECONDS: Final = 0.5
 """How long after the library's word the room may still say why it was lost."""
 
+RESTART_SECONDS: Final = 30.0
+"""How long after a restart of the connection, in seconds, the end of this job is put down to it."""
+
 GOODBYE_REASONS: Final = frozenset({IDLE, MAX_DURATION, USER_ENDED, AGENT_ENDED, OPERATOR, WORKER_DRAIN})
 """Ends at which somebody may still hear a goodbye; the agent's own end brings its own words."""
 
@@ -51,6 +56,15 @@ DISCONNECT_REASONS: Final = {
     "JOIN_FAILURE": LIVEKIT_LOST,
     "DUPLICATE_IDENTITY": OPERATOR,
 }
+
+
+class ConnectionRestartedError(Exception):
+    """
+    LiveKit ends this job because its connection was restarted.
+
+    The SDK joins anew when it cannot resume, and livekit-server (1.13.5) takes the participant that it
+    replaces for the job's and ends the job. The talk is not over: another process goes on with it.
+    """
 
 
 @dataclass(frozen=True)
@@ -80,10 +94,15 @@ class Ending:
         self._end.set_result(End(reason, detail))
         return True
 
+    def fail(self, error: Exception) -> None:
+        """This process cannot go on, the session can: `wait` raises the error, unless an end came first."""
+        if not self._end.done():
+            self._end.set_exception(error)
+
     @property
     def asked(self) -> End | None:
         """The end that was asked for, None while the session goes on."""
-        return self._end.result() if self._end.done() else None
+        return self._end.result() if self._end.done() and self._end.exception() is None else None
 
     async def wait(self) -> End:
         """Wait until something ends the session."""
@@ -96,12 +115,35 @@ def room_end(reason: int) -> tuple[str, str]:
     return DISCONNECT_REASONS.get(name, LIVEKIT_LOST), name.lower()
 
 
-def library_end(ending: Ending, reason: str) -> None:
+class Restarts:
+    """When the connection to a room was last restarted or resumed."""
+
+    def __init__(self, room: rtc.Room) -> None:
+        self._at = -RESTART_SECONDS
+        room.on("reconnecting", self._note)
+        room.on("reconnected", self._note)
+
+    def _note(self) -> None:
+        self._at = time.monotonic()
+
+    def just_now(self) -> bool:
+        """Whether that was in the last `RESTART_SECONDS`."""
+        return time.monotonic() - self._at < RESTART_SECONDS
+
+
+def library_end(ending: Ending, reason: str, restarted: Callable[[], bool]) -> None:
     """
     The library ends this job. What happened to the room says more, and may come a moment later.
 
-    A deleted room and a deleted dispatch look the same from here (livekit-server sends a job termination for
-    both), so the room's own word is waited for.
+    A deleted room, a deleted dispatch and a restarted connection look the same from here (livekit-server
+    sends a job termination for all three), so the room's own word is waited for.
     """
+
+    def judge() -> None:
+        if restarted():
+            ending.fail(ConnectionRestartedError(reason))
+        else:
+            ending.ask(OPERATOR, reason)
+
     if reason != "room disconnected":
-        asyncio.get_running_loop().call_later(ROOM_WORD_SECONDS, ending.ask, OPERATOR, reason)
+        asyncio.get_running_loop().call_later(ROOM_WORD_SECONDS, judge)

@@ -16,8 +16,10 @@ from agent.ending import (
     CONFIG_REFUSED,
     PROVIDER_ERROR,
     SUPERSEDED,
+    ConnectionRestartedError,
     End,
     Ending,
+    Restarts,
     library_end,
     room_end,
 )
@@ -49,7 +51,8 @@ async def run_session(settings: Settings, ctx: JobContext) -> None:
     """
     ending = Ending()
     drain = Drain(settings.drain_seconds, ending)
-    library.on_shutdown_request(ctx, lambda reason: library_end(ending, reason))
+    restarts = Restarts(ctx.room)
+    library.on_shutdown_request(ctx, lambda reason: library_end(ending, reason, restarts.just_now))
 
     attempt = await claim(settings, ctx)
     watchdog = Watchdog(attempt.check_owner)
@@ -71,6 +74,9 @@ async def run_session(settings: Settings, ctx: JobContext) -> None:
         elif ending.asked is None:
             await asyncio.gather(ctx.room.disconnect(), attempt.abandon())
         raise
+    except ConnectionRestartedError:
+        logger.warning("the connection was restarted: another process goes on", extra=attempt.log_fields)
+        leave_seconds = 0.0
     except Exception:
         # A crash like any other: the sooner this process is gone, the sooner the call goes on in another one.
         leave_seconds = 0.0

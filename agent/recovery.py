@@ -18,11 +18,12 @@ from redis.exceptions import RedisError
 
 from agent import room
 from agent.ending import CRASHED, ROOM_DELETED
-from agent.people import agent_identity
+from agent.people import agent_identity, people_of
 from agent.settings import Settings, environment
 from agent.stores import text
 from agent.sweep import Records
 from agent.transcripts.append_file import is_being_written
+from agent.transcripts.conversation import conversation
 from agent.transcripts.entries import Entry, iso_from_seconds
 from agent.transcripts.fold import end_of
 from agent.transcripts.journal import Journal
@@ -255,7 +256,7 @@ class Recovery:
         if int(found.get("attempts", "1")) > MOST_RECOVERIES or not _may_resume(found):
             await self._give_up(job, state, session_id, "it crashed too often or is not to be resumed")
             return
-        if not await self._is_waited_for(job, found):
+        if not await self._is_waited_for(job, found, await self._observers(session_id)):
             await self._give_up(job, state, session_id, "the user did not come back")
             return
         for _ in range(2):
@@ -270,9 +271,14 @@ class Recovery:
             return
         await self._give_up(job, state, session_id, "no worker took it")
 
-    async def _is_waited_for(self, job: DeadJob, found: dict[str, str]) -> bool:
+    async def _observers(self, session_id: str) -> set[str]:
+        talk = conversation(await self._entries(session_id))
+        return people_of(talk.participants, None).observers
+
+    async def _is_waited_for(self, job: DeadJob, found: dict[str, str], observers: set[str]) -> bool:
         """
-        Whether somebody waits for the agent; a user who is away has the grace to come back.
+        Whether somebody waits for the agent; a user who is away has the grace to come back, and those who
+        only looked on do not count.
 
         Before anybody came it is the agent who waits, and the next one goes on with that while the room is
         there.
@@ -281,7 +287,7 @@ class Recovery:
         until = loop.time() + _grace(found)
         while True:
             try:
-                if await room.people_in(self._api, job.room):
+                if not observers.issuperset(await room.people_in(self._api, job.room)):
                     return True
                 if not found.get("live_at") and await room.exists(self._api, job.room):
                     return True

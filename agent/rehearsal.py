@@ -47,6 +47,7 @@ from agent.stand_ins import (
     Voice,
     noise,
 )
+from agent.taking_over import Past
 from agent.timers import Timers
 from agent.transcripts.journal import Journal
 from agent.transcripts.redaction import redactor
@@ -211,14 +212,14 @@ class _Rehearsed(Conversation):
 
     answered: asyncio.Event
 
-    async def start(self, agent: str, history: llm.ChatContext | None = None) -> None:
+    async def start(self, agent: str, past: Past | None = None) -> None:
         self.answered = asyncio.Event()
         self._session.on("conversation_item_added", lambda event: self._seen(event.item))
         captions = TranscriptSynchronizer(next_in_chain_audio=Speaker(), next_in_chain_text=Page())
         self._session.input.audio = Microphone()
         self._session.output.audio = captions.audio_output
         self._session.output.transcription = captions.text_output
-        await self._session.start(self._roster.agent(agent, history), record=False)
+        await self._session.start(self._roster.agent(agent, past.history() if past else None), record=False)
         self._notes.follow_playback()
         self._background(self._notes.follow_progress())
         await self._finished(self._session.say(WORDS))

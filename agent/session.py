@@ -24,7 +24,7 @@ from agent.ending import (
     Ending,
 )
 from agent.metrics import TIMER
-from agent.people import People
+from agent.people import UNKNOWN_REASON, People
 from agent.providers.sentences import goodbye_words, idle_words, warning_words
 from agent.revising import Revising
 from agent.signals import Signals
@@ -57,6 +57,8 @@ class Session:
             on_present=self._user_present,
             on_absent=self._user_absent,
             on_change=attempt.journal_participant,
+            user=past.user if past else None,
+            observers=set(past.observers) if past else set(),
         )
         limits, verdicts = limits_of(self._config, ctx.job.room)
         if verdicts:
@@ -101,7 +103,7 @@ class Session:
         self._signals.attributes(state="starting", panels=list(self._config.enabled_panels))
         first = (self._past.agent if self._past else None) or self._config.initial_agent
         assert first is not None  # made explicit when the config was resolved
-        await self._conversation.start(first, self._past.history() if self._past else None)
+        await self._conversation.start(first, self._past)
         self._people.watch(self._ctx.room)
         self._ghost = asyncio.create_task(self._leave_ghost_room(), name="ghost room")
         if not self._attempt.claimed.guarded:
@@ -150,8 +152,10 @@ class Session:
         logger.info("the user left", extra={"reason": reason, **self._attempt.log_fields})
         if reason == "PARTICIPANT_REMOVED":
             self._ending.ask(OPERATOR, "the user was removed from the room")
-        elif kind == "sip":
-            self._ending.ask(USER_LEFT, "hung up")  # a telephone does not come back into the same room
+        elif kind == "sip" and reason != UNKNOWN_REASON:
+            # A telephone does not come back into the same room. Without a reason it may be our own connection
+            # that was restarted: everybody leaves and joins again then.
+            self._ending.ask(USER_LEFT, "hung up")
         self._clock.user_absent(asyncio.get_running_loop().time())
         self._timers.look()
         self._conversation.hush()

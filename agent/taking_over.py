@@ -11,9 +11,11 @@ import redis
 from livekit.agents import llm
 
 from agent.attempt import Attempt
+from agent.people import people_of
 from agent.silence import silence_of
 from agent.transcripts.conversation import Conversation as Talk
 from agent.transcripts.conversation import conversation
+from agent.transcripts.entries import seconds_of
 from agent.transcripts.journal import read_journals
 from agent.transcripts.shipping import read_stream
 from config_store.redis_client import open_sync
@@ -38,11 +40,21 @@ class Past:
     """Seconds since the user was first present; None: the user never was."""
     idle_seconds: float
     """Silence of the user so far, in seconds."""
+    user: str | None = None
+    """Identity of the user; None: not known."""
+    observers: frozenset[str] = frozenset()
+    """Identities of those who were there beside the user."""
 
     @property
     def owes_answer(self) -> bool:
         """Whether the user waits for an answer."""
         return self.talk.user_spoke_last or self.talk.answer_cut
+
+    @property
+    def greeters(self) -> set[str]:
+        """Names of the agents that had the floor and greet no more."""
+        spoke = {item.get("agent") for item in self.talk.items if item["type"] == "message"}
+        return {name for name in (*spoke, self.agent) if isinstance(name, str)}
 
     def history(self) -> llm.ChatContext:
         """The talk so far as the language model is told it."""
@@ -80,14 +92,21 @@ async def past_of(attempt: Attempt) -> Past | None:
     talk = conversation(entries)
     state = attempt.claimed.state
     live_at = int(state["live_at"]) if state.get("live_at") else None
+    if (
+        live_at is None and (seconds := seconds_of(talk.live_at)) is not None
+    ):  # Redis was away when the user came
+        live_at = round(seconds * 1000)
     if live_at is None and not talk.items:
         return None
     now = attempt.claimed.now_ms
+    people = people_of(talk.participants, attempt.user_id)
     return Past(
         talk=talk,
         agent=talk.agent,
         live_seconds=max(0.0, (now - live_at) / 1000) if live_at is not None else None,
         idle_seconds=silence_of(entries, now),
+        user=people.user,
+        observers=frozenset(people.observers),
     )
 
 

@@ -4,6 +4,9 @@ and when it does not end by itself although the session is over.
 
 livekit's own watch takes 60 s, in which the caller hears nothing. A process that was *paused* (SIGSTOP, a
 frozen machine) is another matter: it may have been replaced meanwhile, and has to find that out first.
+
+Code that keeps the interpreter to itself (a catastrophic pattern, a C extension) stops this thread, too. For
+that each tick winds an alarm clock of the kernel: one that is not wound any more ends the process by SIGALRM.
 """
 
 import asyncio
@@ -19,6 +22,8 @@ from collections.abc import Callable
 LIMIT_SECONDS = 10.0
 """Longest silence of the event loop, in seconds."""
 TICK_SECONDS = 0.5
+ALARM_SECONDS = LIMIT_SECONDS + 2.0
+"""When the kernel ends a process in which no Python runs; also one that was paused for so long."""
 PAUSE_SECONDS = 3.0
 """A tick that comes this much too late means that the whole process stood still."""
 
@@ -57,6 +62,7 @@ class Watchdog:
     def _run(self) -> None:
         ticked = time.monotonic()
         while True:
+            signal.setitimer(signal.ITIMER_REAL, ALARM_SECONDS)  # SIGALRM's default is to end the process
             time.sleep(TICK_SECONDS)
             now = time.monotonic()
             if now > self._leave_at:

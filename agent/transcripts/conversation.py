@@ -24,10 +24,12 @@ class Conversation:
     """Whether the last word is an answer to the user that the crash cut off after some of it was heard."""
     unfinished_calls: tuple[Entry, ...]
     """Tool intents without a result (the journal entries): their outcome is unknown, never run them again."""
+    participants: tuple[Entry, ...]
+    """Who came and went (the journal entries), by time."""
+    live_at: str | None
+    """When the user was first there, by the clock of that process; None: the user had not been there."""
     attempts: int
     """The highest attempt that is in the journal; 0 if it is empty."""
-    was_live: bool
-    """Whether the user had been there."""
     end: Entry | None
     """The end, if there is one: then there is nothing to go on with."""
 
@@ -55,7 +57,8 @@ def conversation(entries: Iterable[Mapping[str, Any]]) -> Conversation:
             entry for entry in kept if entry["type"] == "tool_call" and str(entry.get("call_id")) not in done
         ),
         attempts=max((run.attempt for run in runs), default=0),
-        was_live=any(entry["type"] == "live" for entry in kept),
+        participants=tuple(entry for entry in kept if entry["type"] == "participant"),
+        live_at=next((entry["at"] for entry in kept if entry["type"] == "live"), None),
         end=end_of_kept(runs, kept),
     )
 

@@ -12,6 +12,7 @@ from agent.ending import (
     OPERATOR,
     REASONS,
     SUPERSEDED,
+    ConnectionRestartedError,
     Ending,
     library_end,
     room_end,
@@ -53,13 +54,16 @@ async def test_every_way_to_lose_the_room_has_a_reason() -> None:
 
 async def test_the_rooms_word_is_waited_for_when_the_library_ends_the_job() -> None:
     """A deleted room and a deleted dispatch look alike at first: half a second later the room has told."""
-    told, silent = Ending(), Ending()
-    for ending in (told, silent):
-        library_end(ending, "parent process shutdown")
+    told, silent, restarted = Ending(), Ending(), Ending()
+    for ending in (told, silent, restarted):
+        library_end(ending, "parent process shutdown", lambda is_it=ending is restarted: is_it)
     told.ask(*room_end(rtc.DisconnectReason.Value("ROOM_DELETED")))
 
     assert (await told.wait()).reason == "room_deleted"
     assert (await silent.wait()).reason == OPERATOR
+    with pytest.raises(ConnectionRestartedError):
+        await restarted.wait()
+    assert restarted.asked is None, "the session has not ended"
 
 
 async def test_an_agent_that_leaves_for_another_one_ends_no_session() -> None:

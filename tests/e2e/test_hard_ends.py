@@ -1,6 +1,7 @@
 """Ends that something stands in the way of, and crashes of every kind, happening side by side."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from agent.demo.caller import Caller
 from agent.running import end_session
 from tests.e2e.harness import RunningWorker, eventually, said
+from tests.e2e.test_comings import kind_token
 from tests.e2e.together import Together
 from tests.e2e.tools import DIES_BEFORE_ITS_CLAIM
 from tests.e2e.wire import FOR_EVER, Wire
@@ -78,12 +80,15 @@ async def test_the_maximum_ends_a_voice_that_stalls(worker: RunningWorker) -> No
     await at_the_maximum(worker, "max-stalled", "", bundle="stalled", seconds=3)
 
 
-async def crashed_and_back(worker: RunningWorker, way: str) -> dict[str, Any]:
+async def crashed_and_back(
+    worker: RunningWorker, way: str, *, maximum: int = 12, kind: str = "standard"
+) -> dict[str, Any]:
     """A session whose process ends so in the middle of a tool, and which then runs into its maximum."""
     session_id = f"crash-{way}"
-    overrides = {"max_duration_seconds": 12}
+    overrides = {"max_duration_seconds": maximum}
     started = await worker.session(session_id, bundle="life", overrides=overrides)
-    async with worker.caller(started, microphone=False) as caller:
+    token = kind_token(worker, session_id, "caller", kind)
+    async with Caller(started.url, token, microphone=False) as caller:
         await caller.wait_words("Welcome", within=20)
         await caller.heard_all(after=caller.joined_at)
         if way == "kill":
@@ -91,10 +96,10 @@ async def crashed_and_back(worker: RunningWorker, way: str) -> dict[str, Any]:
         else:
             await caller.write(f"crash by {way}")
         await caller.wait_event("resumed", attempt=2, within=15)
-        await caller.wait_event("ended", reason="max_duration", within=25)
+        await caller.wait_event("ended", reason="max_duration", within=maximum + 13)
     record = await worker.transcript(session_id, within=40)
     assert len(record["attempts"]) == 2
-    assert 12 <= record["duration_seconds"] < 12 + 11, "the deadline went on"
+    assert maximum <= record["duration_seconds"] < maximum + 11, "the deadline went on"
     assert said(record, "assistant").count("Welcome to the shop.") == 1
     assert any(text.startswith("Sorry, I lost you") for text in said(record, "assistant"))
     return record
@@ -119,6 +124,41 @@ async def test_a_process_that_dies_before_its_claim_is_replaced(worker: RunningW
         assert not [event for event in caller.events if event["type"] == "resumed"]
     record = await worker.transcript(DIES_BEFORE_ITS_CLAIM)
     assert [attempt["attempt"] for attempt in record["attempts"]] == [2]
+
+
+@together.situation
+async def test_a_telephone_call_survives_a_restarted_connection(worker: RunningWorker) -> None:
+    """
+    The agent's SDK joins anew, everybody seems to leave for a moment, and LiveKit ends the job: the caller
+    has not hung up, and another process goes on.
+    """
+    await crashed_and_back(worker, "reconnect", kind="sip")
+
+
+@together.situation
+async def test_a_process_in_which_nothing_can_run_is_ended(worker: RunningWorker) -> None:
+    """What keeps the interpreter to itself stops our watchdog's thread, too: the kernel ends the process."""
+    await crashed_and_back(worker, "hold", maximum=25)
+
+
+@together.situation
+async def test_after_a_crash_the_user_is_who_it_was(worker: RunningWorker) -> None:
+    """Nobody was named: the one who had been heard goes on, and those who looked on are told nothing."""
+    started = await worker.session("crowd", bundle="life")
+    tokens = [kind_token(worker, "crowd", name, "standard") for name in ("caller", "b", "a", "z")]
+    async with contextlib.AsyncExitStack() as stack:
+        caller, *observers = [Caller(started.url, token, microphone=False) for token in tokens]
+        for each in (caller, *observers):
+            await stack.enter_async_context(each)
+            if each is caller:
+                await caller.wait_event("config_applied", within=20)
+        os.kill(int((await worker.state("crowd"))["pid"]), signal.SIGKILL)
+        await caller.wait_event("resumed", attempt=2, within=15)
+        await caller.write("transfer me to the front")
+        await caller.wait_words("Say it differently", within=15)
+        await end_session(worker.settings, "crowd", reason="operator", wait=False)
+        await caller.wait_event("ended", within=15)
+        assert not [event for observer in observers for event in observer.events]
 
 
 @together.situation

@@ -6,7 +6,9 @@ import gc
 import os
 import time
 
-from livekit.agents import JobContext
+from livekit.agents import JobContext, get_job_context
+from livekit.rtc import _ffi_client
+from livekit.rtc._proto import ffi_pb2, room_pb2
 
 import agent.job
 from agent.agents import ConfiguredAgent
@@ -55,6 +57,13 @@ async def crash(way: str) -> str:
         case "raising":
             ending = next(found for found in gc.get_objects() if isinstance(found, Ending))
             ending._end.set_exception(RuntimeError("the entrypoint fails"))
+        case "hold":
+            ctypes.PyDLL(None).sleep(60)  # keeps the interpreter to itself, as a catastrophic pattern does
+        case "reconnect":
+            request = ffi_pb2.FfiRequest()
+            request.simulate_scenario.room_handle = get_job_context().room._ffi_handle.handle  # type: ignore[union-attr]
+            request.simulate_scenario.scenario = room_pb2.SIMULATE_FULL_RECONNECT
+            _ffi_client.FfiClient.instance.request(request)
     await asyncio.sleep(60)
     return "still here"
 
