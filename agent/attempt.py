@@ -39,6 +39,8 @@ from config_store.verdict import Verdict
 
 RENEW_SECONDS = 600.0
 """How often a session renews the life of its keys in Redis."""
+RETRY_SECONDS = 2.0
+"""Time until what Redis did not take is written again."""
 CLOSE_SECONDS = 3.0
 """Longest time in seconds for the journal's last write and its copy in Redis."""
 
@@ -221,7 +223,7 @@ class Attempt:
         """The user is here for the first time: maximum duration and idle count from now."""
         self.journal.append("live")
         self.trace.phase("live")
-        self._background(self.write_state(phase="live", live_at="@now"))
+        self._background(self.write_state(phase="live", live_at=self.redis_ms()))
 
     def here(self, present: bool) -> None:
         """The user went away for a moment, or came back."""
@@ -264,6 +266,7 @@ class Attempt:
                 logger.warning(
                     "the state could not be written: %s", type(exc).__name__, extra=self.log_fields
                 )
+                asyncio.get_running_loop().call_later(RETRY_SECONDS, self.check_owner)
 
     async def vanish_if_replaced(self) -> None:
         """
@@ -317,8 +320,9 @@ class Attempt:
                 await self.redis.rpush(ORPHANED_KEY, self.state.key)
 
     def check_owner(self) -> None:
-        """After a pause: find out whether another process has the session, and if so, be gone."""
+        """After a pause, or trouble with Redis: be gone if another process has the session, else catch up."""
         self._background(self.write_state(renewed="@now"))
+        self._background(self.own())
 
     def remember_command(self, command_id: str) -> None:
         """This command was applied; a later attempt does not apply it again."""

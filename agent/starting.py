@@ -45,7 +45,7 @@ class NotStartedError(Exception):
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)
         self.code = code
-        self.is_wrong_use = code in ("usage", "session_ended", CONFIG_REFUSED)
+        self.is_wrong_use = code in ("usage", "session_ended", "session_elsewhere", CONFIG_REFUSED)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ async def start_session(settings: Settings, wanted: Wanted) -> Started:
 
     Raises:
         NotStartedError: No worker could read what is wanted (`code` is `usage`), LiveKit or Redis failed, no
-            worker took it, or the session ended before.
+            worker took it, or the session ended before or is in another room.
     """
     url, key, secret = settings.require_livekit()
     session_id = wanted.session_id or f"s-{secrets.token_hex(8)}"
@@ -102,6 +102,7 @@ async def start_session(settings: Settings, wanted: Wanted) -> Started:
     client = stores.open_redis(settings.redis_url.get_secret_value(), 3.0)
     try:
         state = SessionState(client, state_key(session_id, name))
+        _refuse_elsewhere(await state.read(), name)
         if wanted.overrides:
             await RedisOverrides(client).write(override_key(session_id), wanted.overrides)
         async with api.LiveKitAPI(url, key, secret) as lkapi:
@@ -197,6 +198,16 @@ def _not_taken(settings: Settings, found: dict[str, str], workers: list[Occupanc
         )
     code, why = occupancy.why_nobody(workers, settings.name)
     return NotStartedError(why, code=code)
+
+
+def _refuse_elsewhere(found: dict[str, str], name: str) -> None:
+    """A session is in one room; in another one its user would wait for an agent that never comes."""
+    there = found.get("room")
+    if there and there != name and found.get("phase") not in ("ended", "over"):
+        raise NotStartedError(
+            f"the session is in room {there!r}; start it with that room, or use another session id",
+            code="session_elsewhere",
+        )
 
 
 def _refuse_ended(found: dict[str, str]) -> None:

@@ -6,6 +6,7 @@ Every script touches one key, so a cluster may hold a session's keys in several 
 Redis TIME in milliseconds, so that workers with wrong clocks agree.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -43,9 +44,14 @@ redis.call('EXPIRE', KEYS[1], ttl)
 return {answer, now, fence, attempts}
 """
 
-# A write by an owner that was replaced is refused: the fence grew.
+# A write by an owner that was replaced is refused (0): the fence grew. A state that is gone or older than
+# this owner was lost by the store (-1): in a failover to a replica that lacks the last writes, for one.
 _WRITE = """
-if redis.call('HGET', KEYS[1], 'fence') ~= ARGV[1] then return 0 end
+local s = redis.call('HMGET', KEYS[1], 'fence', 'phase')
+if s[1] ~= ARGV[1] then
+  if s[2] == 'ended' or s[2] == 'over' or (tonumber(s[1]) or 0) > tonumber(ARGV[1]) then return 0 end
+  return -1
+end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local fields = {}
@@ -54,6 +60,16 @@ for i = 3, #ARGV, 2 do
   fields[#fields + 1] = ARGV[i + 1] == '@now' and now or ARGV[i + 1]
 end
 redis.call('HSET', KEYS[1], unpack(fields))
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+
+# What the store lost, from its owner's memory; not where somebody else took the session or it ended.
+_RESTORE = """
+local s = redis.call('HMGET', KEYS[1], 'fence', 'phase')
+if s[2] == 'ended' or s[2] == 'over' or (tonumber(s[1]) or 0) >= tonumber(ARGV[1]) then return 0 end
+redis.call('DEL', KEYS[1])
+redis.call('HSET', KEYS[1], 'fence', ARGV[1], unpack(ARGV, 3))
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 return 1
 """
@@ -154,11 +170,18 @@ class Claim:
 
 
 class SessionState:
-    """The state of one session in Redis. Methods raise redis-py's errors when the store is away."""
+    """
+    The state of one session in Redis. Methods raise redis-py's errors when the store is away.
+
+    An owner remembers what it wrote. What a store in trouble did not take is written with the next write, and
+    a state that the store lost is written anew.
+    """
 
     def __init__(self, client: "Redis", key: str) -> None:
         self._redis = client
         self.key = key
+        self._mine: dict[str, str] = {}
+        self._unsaved: dict[str, str] = {}
 
     async def _script(self, script: str, *arguments: str | int) -> Any:
         return await cast(Any, self._redis.eval(script, 1, self.key, *[str(a) for a in arguments]))
@@ -179,12 +202,16 @@ class SessionState:
         """
         steal = ""
         for _ in range(2):
-            flat = [part for pair in facts.items() for part in pair]
-            reply = await self._script(_CLAIM, worker, job, pid, session_id, steal, STATE_SECONDS, *flat)
+            asked = (worker, job, pid, session_id, steal, STATE_SECONDS)
+            reply = await self._script(_CLAIM, *asked, *_flat(facts))
             answer = cast(Answer, _text(reply[0]))
             now_ms = int(reply[1])
             if answer in ("new", "resume"):
                 state = await self.read() if answer == "resume" else {}
+                self._mine = {
+                    "session_id": session_id, "started_at": str(now_ms), "phase": "claimed", **state, **facts,
+                    "attempts": str(int(reply[3])), "owner_worker": worker, "owner_job": job, "pid": str(pid),
+                }  # fmt: skip
                 return Claim(
                     answer=answer,
                     session_id=state.get("session_id", session_id),
@@ -208,8 +235,16 @@ class SessionState:
 
     async def write(self, fence: int, **fields: str | int) -> bool:
         """Write fields while this fence holds; `@now` becomes Redis TIME. False: somebody replaced us."""
-        flat = [part for name, value in fields.items() for part in (name, value)]
-        return bool(await self._script(_WRITE, fence, STATE_SECONDS, *flat))
+        asked = self._unsaved | {name: str(value) for name, value in fields.items()}
+        self._unsaved = asked
+        written = await self._script(_WRITE, fence, STATE_SECONDS, *_flat(asked))
+        if written < 0:
+            known = self._mine | asked
+            whole = {name: value for name, value in known.items() if name != "fence" and value != "@now"}
+            written = await self._script(_RESTORE, fence, STATE_SECONDS, *_flat(whole))
+        self._mine |= asked
+        self._unsaved = {}
+        return bool(written)
 
     async def release(self, job: str) -> bool:
         """Let a dead job's session be taken again. False: it was not that job's any more."""
@@ -239,6 +274,10 @@ class SessionState:
     async def end_unclaimed(self, reason: str, *, session_id: str, detail: str = "") -> bool:
         """Write the tombstone of a session that nobody has claimed. False: somebody has, or it is over."""
         return bool(await self._script(_END_UNCLAIMED, reason, detail, session_id, TOMBSTONE_SECONDS))
+
+
+def _flat(fields: Mapping[str, str]) -> list[str]:
+    return [part for pair in fields.items() for part in pair]
 
 
 def _text(value: bytes | str) -> str:

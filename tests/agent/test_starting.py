@@ -113,6 +113,16 @@ async def test_a_room_that_is_there_gets_its_agent_by_a_dispatch(
     assert dispatches == 1
 
 
+async def test_a_session_that_is_in_another_room_is_not_started_there(here: Here) -> None:
+    """Its user would wait for an agent that never comes: the answer says where it is, and makes no room."""
+    facts = {"room": "elsewhere"}
+    await here.state.claim(session_id=here.session_id, worker="w", job="j", pid=1, **facts)
+    with pytest.raises(NotStartedError, match="in room 'elsewhere'") as raised:
+        await here.start()
+    assert (raised.value.code, raised.value.is_wrong_use) == ("session_elsewhere", True)
+    assert not await here.rooms()
+
+
 async def test_a_room_of_somebody_else_stays_when_nobody_comes(here: Here) -> None:
     """A start that fails removes only a room that it made."""
     await here.lkapi.room.create_room(api.CreateRoomRequest(name=here.session_id))

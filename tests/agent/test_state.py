@@ -164,3 +164,49 @@ async def test_a_rooms_next_call_is_another_session(state: SessionState) -> None
     second = await state.claim(session_id="s-2", worker="w1", job="j2", pid=8)
 
     assert (second.answer, second.session_id, second.attempt) == ("new", "s-2", 1)
+
+
+async def test_what_the_store_lost_is_written_anew_by_its_owner(
+    state: SessionState, client: "redis.asyncio.Redis"
+) -> None:
+    """A state that is gone, or that is an older one of a replica, comes back whole with the next write."""
+    claimed = await claim(state, "j1")
+    await state.write(claimed.fence, phase="live", config="{}")
+    older = await client.hgetall(state.key)
+    whole = await state.read()
+    for lost in (None, {**older, b"fence": b"0", b"config": b"old"}):
+        await client.delete(state.key)
+        if lost is not None:
+            await client.hset(state.key, mapping=lost)
+        assert await state.write(claimed.fence, user_id="u")
+        assert await state.read() == {**whole, "user_id": "u"}
+    assert await client.ttl(state.key) > 0
+
+
+async def test_what_ended_or_belongs_to_another_is_not_written_anew(
+    state: SessionState, client: "redis.asyncio.Redis"
+) -> None:
+    """The owner of a state that was lost comes second to a tombstone, and to a later owner."""
+    claimed = await claim(state, "j1")
+    await client.delete(state.key)
+    await state.end_unclaimed("operator", session_id="s-1")
+    assert not await state.write(claimed.fence, phase="live")
+    assert (await state.read())["phase"] == "ended"
+    await client.delete(state.key)
+    await client.hset(state.key, mapping={"fence": claimed.fence + 1, "phase": "live"})
+    assert not await state.write(claimed.fence, phase="user_away")
+    assert (await state.read())["phase"] == "live"
+
+
+async def test_what_the_store_did_not_take_comes_with_the_next_write(
+    state: SessionState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write that failed is not lost: the fields of both are there after the next one."""
+    claimed = await claim(state, "j1")
+    with monkeypatch.context() as away:
+        away.setattr(state, "_redis", redis.asyncio.Redis(unix_socket_path="/nowhere"))
+        with pytest.raises(redis.exceptions.ConnectionError):
+            await state.write(claimed.fence, live_at=5)
+    await state.write(claimed.fence, phase="live")
+    found = await state.read()
+    assert (found["live_at"], found["phase"]) == ("5", "live")

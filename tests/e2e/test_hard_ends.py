@@ -162,6 +162,23 @@ async def test_after_a_crash_the_user_is_who_it_was(worker: RunningWorker) -> No
 
 
 @together.situation
+async def test_a_call_whose_state_redis_lost_goes_on(worker: RunningWorker) -> None:
+    """As after a failover to a replica that lacks the last writes: the process knows what was there."""
+    started = await worker.session("forgotten", bundle="life")
+    async with worker.caller(started, microphone=False) as caller:
+        await caller.wait_event("config_applied", within=20)
+        async with worker.redis() as client:
+            await client.delete("session:forgotten:state")
+    async with worker.caller(started, microphone=False) as caller:
+        await caller.wait_event("config_applied", within=20)
+        state = await until_state(worker, "forgotten", "config")
+        await end_session(worker.settings, "forgotten", reason="operator", wait=False)
+        await caller.wait_event("ended", within=15)
+    assert (state["bundle"], state["attempts"]) == ("life", "1")
+    assert (await worker.transcript("forgotten"))["end_reason"] == "operator"
+
+
+@together.situation
 async def test_an_exit_with_status_zero_is_survived(worker: RunningWorker) -> None:
     """`os._exit(0)` looks like success to everybody but the journal."""
     await crashed_and_back(worker, "exit")
