@@ -7,6 +7,7 @@ success for an entrypoint that raised.
 
 import asyncio
 import contextlib
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -369,12 +370,14 @@ def _dispatch_of(job: DeadJob) -> Dispatch:
 
 
 def _configured(found: dict[str, str], key: str, without: Any) -> Any:
-    """One value of the session's config; `without` when it has none, or one of another release."""
-    try:
-        stored = Stored.from_json(found["config"])
-    except (KeyError, StoredError):
+    """One value of the session's config, as written in one of another release; `without` when it has none."""
+    if "config" not in found:
         return without
-    return stored.value(key, environment())
+    try:
+        return Stored.from_json(found["config"]).value(key, environment())
+    except StoredError:
+        config = json.loads(found["config"]).get("config")
+        return config.get(key, without) if isinstance(config, dict) else without
 
 
 def _may_resume(found: dict[str, str]) -> bool:

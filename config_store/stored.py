@@ -23,6 +23,7 @@ from config_store.templates import is_template, render
 from config_store.verdict import Verdict
 
 VERSION = 2
+OTHER_RELEASE = "the stored session config is of another release"
 
 
 class StoredError(ValueError):
@@ -87,10 +88,13 @@ class Stored:
         """
         data = json.loads(text)
         if not isinstance(data, dict) or data.pop("version", None) != VERSION:
-            raise StoredError("the stored session config is of another release")
-        sourced = (Sourced(**{**entry, "path": tuple(entry["path"])}) for entry in data["sourced"])
-        verdicts = map(Verdict.from_dict, data["verdicts"])
-        return cls(**{**data, "verdicts": tuple(verdicts), "sourced": tuple(sourced)})
+            raise StoredError(OTHER_RELEASE)
+        try:
+            sourced = (Sourced(**{**entry, "path": tuple(entry["path"])}) for entry in data["sourced"])
+            verdicts = map(Verdict.from_dict, data["verdicts"])
+            return cls(**{**data, "verdicts": tuple(verdicts), "sourced": tuple(sourced)})
+        except (KeyError, TypeError, ValueError):
+            raise StoredError(OTHER_RELEASE) from None
 
     def to_json(self) -> str:
         """The text that is kept."""
@@ -141,7 +145,10 @@ class Stored:
         try:
             return SessionConfig.model_validate(content)
         except ValidationError as exc:
-            where = ", ".join(dotted(error["loc"]) for error in exc.errors(include_input=False)[:3])
+            errors = exc.errors(include_input=False)
+            where = ", ".join(dotted(error["loc"]) for error in errors[:3])
+            if any(error["type"] == "extra_forbidden" for error in errors):
+                raise StoredError(f"{OTHER_RELEASE}: {where} is not known here") from None
             raise StoredError(f"{where}: a value of the environment no longer fits") from None
 
 

@@ -183,6 +183,20 @@ async def test_a_session_that_had_ended_is_closed(judged: Judged) -> None:
     assert (await judged.state.read())["phase"] == "ended"
 
 
+async def test_what_another_release_stored_decides_about_a_return(
+    judged: Judged, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Workers of two releases live side by side for a while: `on_crash: end` is one's own or the other's."""
+    job = {"room": judged.session_id, "identity": "agent-j", "metadata": judged.metadata}
+    claimed = await judged.state.claim(session_id=judged.session_id, worker="w", job="j", pid=1, **job)
+    await judged.state.write(claimed.fence, config='{"version": 99, "config": {"on_crash": "end"}}')
+    judged.journal().close()
+    await judged.judge()
+
+    assert "is not to be resumed" in caplog.text
+    assert not await judged.has_room()
+
+
 async def test_a_session_that_nobody_judged_is_found_by_its_worker(judged: Judged) -> None:
     """What an error kept from being judged is settled at the second look that finds it; what runs is not."""
     job = {"room": judged.session_id, "identity": "agent-j", "metadata": judged.metadata}

@@ -108,11 +108,21 @@ async def test_a_variable_that_is_gone_or_wrong_has_one_outcome(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ['{"version": 1}', "{}", "[]"])
+@pytest.mark.parametrize(
+    "text", ['{"version": 1}', "{}", "[]", '{"version": 2}', '{"version": 2, "sourced": [{}]}']
+)
 def test_what_another_release_stored_is_not_guessed_at(text: str) -> None:
     """A stored config of another form is said to be one."""
     with pytest.raises(StoredError, match="of another release"):
         Stored.from_json(text)
+
+
+async def test_a_key_that_this_release_does_not_know_is_named_as_that(session: Bundles) -> None:
+    """Workers of two releases serve the same sessions for a while; the older one says what it lacks."""
+    kept = json.loads((await session.resolve(bundle="main")).to_json())
+    kept["config"]["of_tomorrow"] = 1
+    with pytest.raises(StoredError, match="another release: of_tomorrow is not known here"):
+        Resolved.from_json(json.dumps(kept), SECRETS)
 
 
 async def test_words_of_a_session_are_never_taken_for_variables(session: Bundles) -> None:
