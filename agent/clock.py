@@ -76,17 +76,24 @@ class Clock:
 
     Args:
         limits: The session's time rules.
-        now: The present time; the join timeout starts here.
+        now: The present time.
+        waited_seconds: How long the session has been waiting for its user, for an attempt that takes over.
         live_seconds: How long the session has been live, for an attempt that takes over; None: not yet.
         idle_seconds: The silence an attempt takes over.
     """
 
     def __init__(
-        self, limits: Limits, now: float, *, live_seconds: float | None = None, idle_seconds: float = 0.0
+        self,
+        limits: Limits,
+        now: float,
+        *,
+        waited_seconds: float = 0.0,
+        live_seconds: float | None = None,
+        idle_seconds: float = 0.0,
     ) -> None:
         self._limits = limits
         self._now = now
-        self._started = now
+        self._started = now - waited_seconds
         self._live_at = None if live_seconds is None else now - live_seconds
         self._absent_since: float | None = now if live_seconds is not None else None
         self._idle = idle_seconds

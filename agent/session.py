@@ -66,6 +66,7 @@ class Session:
         self._clock = Clock(
             limits,
             loop.time(),
+            waited_seconds=attempt.claimed.age_seconds,
             live_seconds=past.live_seconds if past else None,
             idle_seconds=past.idle_seconds if past else 0.0,
         )

@@ -102,8 +102,9 @@ async def start_session(settings: Settings, wanted: Wanted) -> Started:
     client = stores.open_redis(settings.redis_url.get_secret_value(), 3.0)
     try:
         state = SessionState(client, state_key(session_id, name))
-        _refuse_elsewhere(await state.read(), name)
-        if wanted.overrides:
+        found = await state.read()
+        _refuse_elsewhere(found, name)
+        if wanted.overrides and not found:  # what a live session is was settled when it began
             await RedisOverrides(client).write(override_key(session_id), wanted.overrides)
         async with api.LiveKitAPI(url, key, secret) as lkapi:
             existed = await room.exists(lkapi, name)

@@ -164,6 +164,12 @@ class Claim:
     """For `resume`: the hash as it was found."""
 
     @property
+    def age_seconds(self) -> float:
+        """For `resume`: how long ago the session was claimed for the first time; else 0."""
+        started = self.state.get("started_at")
+        return max(0.0, (self.now_ms - int(started)) / 1000) if started else 0.0
+
+    @property
     def guarded(self) -> bool:
         """Whether the store answered, so that nobody else can have this session."""
         return self.fence > 0

@@ -25,6 +25,14 @@ def test_nobody_joined_is_due_at_the_join_timeout() -> None:
     assert kinds(clock, 70.0) == ["no_participant"]
 
 
+def test_the_wait_for_the_user_goes_on_in_another_process() -> None:
+    """What an earlier process waited counts: the user has one join timeout, not one for each process."""
+    clock = Clock(Limits(join=60), 10.0, waited_seconds=45)
+
+    assert kinds(clock, 24.9) == []
+    assert kinds(clock, 25.0) == ["no_participant"]
+
+
 def test_waiting_for_the_user_costs_neither_idle_nor_maximum() -> None:
     """Idle and maximum duration count from the user's first presence."""
     clock = Clock(Limits(idle=30, maximum=50, join=1000), 0.0)
