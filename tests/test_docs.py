@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,3 +79,19 @@ def test_the_readmes_report_is_what_is_printed(tmp_path: Path) -> None:
     report = compile_bundles(folder, tmp_path / "out", environ={}).quarantined["support"]
 
     assert report.startswith(shown.group(1).strip())
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/sessions.md"])
+def test_values_in_quotes_are_read_as_text(page: str) -> None:
+    """The quoted examples of `--set` are what the text beside them says: text."""
+    from agent.cli.explained import nested
+
+    given = re.findall(r"--set '([^']+)'", (ROOT / page).read_text())
+    assert given
+    for pair in given:
+        path, _, value = pair.partition("=")
+        found: Any = nested([(path, value)])
+        for name in path.split("."):
+            found = found[name]
+        assert found == value.strip('"')
+        assert found[0] in "{["

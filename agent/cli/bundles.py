@@ -168,7 +168,9 @@ def explain(
     preset: Annotated[str | None, typer.Option(help="Id of a preset.")] = None,
     user: Annotated[str | None, typer.Option(help="The user, whose default preset counts.")] = None,
     organization: Annotated[str | None, typer.Option(help="The organization of the dispatch.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="path=value, as an override.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="path=value, as an override; the value is YAML.")
+    ] = None,
     var: Annotated[list[str] | None, typer.Option("--var", help="name=value of a variable.")] = None,
     redis: Annotated[str | None, typer.Option(help="A session's id: read its override from Redis.")] = None,
     session: Annotated[str | None, typer.Option(help="A session's id: explain the one that ran.")] = None,

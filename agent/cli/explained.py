@@ -112,7 +112,8 @@ def text_of(value: Any) -> str:
 
 def nested(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """
-    Settings from `path=value` pairs; a value is read as YAML, so that `{a: b}` and `[x]` are what they seem.
+    Settings from `path=value` pairs; a value is read as YAML, so that `{a: b}`, `[x]` and `"[x]"` are what
+    they seem. Quotes count where they are around the whole value.
 
     Raises:
         ValueError: A path goes through a value that is not a map or stands above another one, or a value is
@@ -134,10 +135,11 @@ def nested(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 def _value(path: str, text: str) -> Any:
     try:
-        if text[:1] in ("[", "{"):
+        if text[:1] in ("[", "{") or (text[:1] in ("'", '"') and text[1:].endswith(text[0])):
             return read_settings(text, path)
         return read_scalar(text) if text else ""
     except ScalarError as exc:
         raise ValueError(f"'{path}': the value {exc}") from None
     except ValueError as exc:
-        raise ValueError(f"'{path}': the value cannot be read: {exc}") from None
+        hint = f"if it is a text, put it in quotes: --set '{path}=\"…\"'"
+        raise ValueError(f"'{path}': the value cannot be read: {exc}; {hint}") from None

@@ -109,7 +109,7 @@ def save(
     name: Annotated[str | None, typer.Option(help="Its name; the preset of that name is replaced.")] = None,
     bundle: Annotated[str | None, typer.Option(help="The bundle it is for.")] = None,
     organization: Organization = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="path=value.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="path=value; the value is YAML.")] = None,
     file: Annotated[Path | None, typer.Option(help="YAML as `show` prints it; - reads stdin.")] = None,
     default: Annotated[
         bool | None, typer.Option("--default/--no-default", help="Make it the user's default, or not.")

@@ -14,6 +14,7 @@ from agent.settings import Settings
 
 app = typer.Typer(no_args_is_help=True)
 
+SET = "path=value for this session only; the value is YAML."
 Json = Annotated[bool, typer.Option("--json", callback=want_json, help="Answer as JSON.")]
 
 
@@ -31,7 +32,7 @@ def start(
         str | None, typer.Option("--organization", "-o", help="Whose session it is.")
     ] = None,
     preset: Annotated[str | None, typer.Option("--preset", "-p", help="A saved preset's id.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="path=value for this session only.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help=SET)] = None,
     var: Annotated[list[str] | None, typer.Option("--var", help="name=value for templates.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -68,7 +69,7 @@ def start(
 @app.command()
 def override(
     session_id: Annotated[str, typer.Argument(help="The session's id.")],
-    set_: Annotated[list[str], typer.Option("--set", help="path=value for this session only.")],
+    set_: Annotated[list[str], typer.Option("--set", help=SET)],
     live: Annotated[bool, typer.Option("--live", help="Change a session that runs.")] = False,
     as_json: Json = False,
 ) -> None:

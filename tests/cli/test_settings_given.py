@@ -1,9 +1,12 @@
 """Presets and `--set`: what is given on the command line, kept, and shown again."""
 
 import json
+from typing import Any
 
 import pytest
+import typer
 
+from agent.cli import build
 from tests.cli.conftest import Run
 
 
@@ -67,6 +70,57 @@ def test_settings_are_read_as_bundles_are(run: Run) -> None:
     assert values["metadata.answer"] == "no"
     assert values["metadata.day"] == "2026-01-31"
     assert values["metadata.list"] == ["on"]
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ('"[sigh] hello"', "[sigh] hello"),
+        ("'{{who}}, it''s me'", "hush, it's me"),
+        ('"012"', "012"),
+        ("'Twas nice", "'Twas nice"),
+        ('"Hi" she said', '"Hi" she said'),
+        ("a: b", "a: b"),
+    ],
+)
+def test_quotes_around_a_value_make_it_text(run: Run, given: str, text: str) -> None:
+    """A text that would be a list, a map or a number stands in quotes; other quotes are part of the text."""
+    words = ("--set", f"agents.desk.greeting={given}", "--var", "who=hush", "--json")
+    explained = json.loads(run("bundles", "explain", "call", *words).stdout)
+
+    assert {entry["path"]: entry["value"] for entry in explained["values"]}["agents.desk.greeting"] == text
+
+
+@pytest.mark.parametrize("text", ["{{user_name}}, hello", "[sigh] hello"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("bundles", "explain", "call"),
+        ("preset", "save", "--user", "u", "--name", "n", "--bundle", "call"),
+    ],
+    ids=" ".join,
+)
+def test_a_text_that_looks_like_yaml_says_how_to_write_it(
+    run: Run, command: tuple[str, ...], text: str
+) -> None:
+    """A greeting with a template or a stage direction at its beginning: the error shows the quotes."""
+    refused = run(*command, "--set", f"agents.desk.greeting={text}", status=2).stderr
+
+    assert "put it in quotes: --set 'agents.desk.greeting=\"…\"'" in refused
+    assert refused.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "path", [("bundles", "explain"), ("preset", "save"), ("session", "start"), ("session", "override")]
+)
+def test_the_help_says_how_a_value_is_read(path: tuple[str, str]) -> None:
+    """Whoever asks how `--set` works learns that its values are YAML."""
+    command: Any = typer.main.get_command(build())
+    for name in path:
+        command = command.commands[name]
+    (option,) = [one for one in command.params if "--set" in one.opts]
+
+    assert "the value is YAML" in option.help
 
 
 @pytest.mark.parametrize(
