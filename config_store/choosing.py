@@ -176,7 +176,10 @@ async def _preset(
             return None
         raise ConfigRefused(f"the preset cannot be read: {exc}") from None
     if found is None:
-        raise ConfigRefused("the preset that was asked for does not exist")
+        raise ConfigRefused(
+            "the preset that was asked for does not exist; a preset is asked for by its id (`p-…`), which "
+            "`agent preset list --user USER` shows"
+        )
     return found
 
 

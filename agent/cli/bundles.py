@@ -165,7 +165,7 @@ def schema() -> None:
 @app.command("explain")
 def explain(
     name: Annotated[str | None, typer.Argument(help="The bundle; left out: as for a call.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Id of a preset.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Id of a preset (p-…).")] = None,
     user: Annotated[str | None, typer.Option(help="The user, whose default preset counts.")] = None,
     organization: Annotated[str | None, typer.Option(help="The organization of the dispatch.")] = None,
     set_: Annotated[

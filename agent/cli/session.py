@@ -31,7 +31,7 @@ def start(
     organization: Annotated[
         str | None, typer.Option("--organization", "-o", help="Whose session it is.")
     ] = None,
-    preset: Annotated[str | None, typer.Option("--preset", "-p", help="A saved preset's id.")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", "-p", help="A saved preset's id (p-…).")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help=SET)] = None,
     var: Annotated[list[str] | None, typer.Option("--var", help="name=value for templates.")] = None,
     as_json: Json = False,

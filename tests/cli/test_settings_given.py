@@ -28,6 +28,18 @@ def test_the_first_command_on_new_data(run: Run, command: tuple[str, ...], statu
     assert says in run(*command, status=status).output
 
 
+def test_a_session_asks_for_a_preset_by_its_id(run: Run) -> None:
+    """The name of a preset chooses none; the error says what does and where it is found, and that works."""
+    saved = ("--user", "u1", "--name", "Slow", "--bundle", "call")
+    run("preset", "save", *saved, "--set", "voice_tuning.pace=0.8")
+
+    refused = run("bundles", "explain", "call", "--preset", "Slow", status=2).stderr
+    assert "by its id (`p-…`), which `agent preset list --user USER` shows" in refused
+    shown = run("preset", "list", "--user", "u1").stdout.split()[0]
+    assert shown.startswith("p-")
+    assert "voice_tuning.pace" in run("bundles", "explain", "call", "--preset", shown).stdout
+
+
 def test_presets_answer_programs(run: Run) -> None:
     """`default` and `delete` say the preset's id as JSON."""
     user = ("--user", "u1")
