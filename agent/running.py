@@ -7,7 +7,7 @@ from typing import Any
 from agent import stores
 from agent.commands import ENDED_BEFORE, command_fields
 from agent.settings import Settings
-from agent.transcripts.database import DatabaseTroubleError, open_engine
+from agent.transcripts.database import DatabaseTroubleError, open_existing
 from agent.transcripts.entries import iso_from_seconds
 from agent.transcripts.history import OPERATOR as ANYBODY
 from agent.transcripts.history import load
@@ -37,7 +37,7 @@ async def end_session(settings: Settings, session_id: str, *, reason: str, wait:
         `wait`, its record is there).
 
     Raises:
-        RecordMissingError: With `wait`, the record did not come.
+        RecordMissingError: With `wait`, the record did not come, or there is no database to look for it in.
         RedisError: Redis does not answer.
     """
     assert settings.redis_url is not None
@@ -122,7 +122,12 @@ async def _by_room(client: Any, session_id: str) -> dict[str, str]:
 
 
 async def _wait_for_record(settings: Settings, session_id: str) -> None:
-    engine = await asyncio.to_thread(open_engine, settings.database())
+    try:
+        engine = await asyncio.to_thread(open_existing, settings.database())
+    except DatabaseTroubleError as exc:
+        raise RecordMissingError(
+            f"{session_id} was told to end, and its record cannot be looked for: {exc}"
+        ) from None
     loop = asyncio.get_running_loop()
     until = loop.time() + WAIT_SECONDS
     try:

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from agent.cli.output import FAILED, fail
 from agent.settings import Settings
-from agent.transcripts.database import DatabaseTroubleError, open_engine
+from agent.transcripts.database import DatabaseTroubleError, open_engine, open_existing
 from agent.transcripts.filters import EVERYONE, Owner, WrongQuestionError
 from agent.transcripts.finalize import RecordNotMadeError
 from agent.transcripts.migrations import check_engine, upgrade_engine
@@ -19,14 +19,15 @@ from config_store.redis_url import RedisUrlError
 
 def opened(settings: Settings) -> Engine:
     """
-    The database; the embedded one is brought to the schema that this version needs on the way.
+    The database; the embedded one is made, and brought to the schema that this version needs, on the way.
 
     Raises:
-        DatabaseTroubleError: It does not answer, or cannot be upgraded.
+        DatabaseTroubleError: It does not answer, is not there, or cannot be upgraded.
     """
+    if not settings.database_is_embedded:
+        return open_existing(settings.database())
     engine = open_engine(settings.database())
-    if settings.database_is_embedded:
-        upgrade_engine(engine)
+    upgrade_engine(engine)
     return engine
 
 

@@ -48,6 +48,21 @@ def open_engine(url: str) -> Engine:
     raise DatabaseTroubleError(f"DATABASE_URL: {backend} is not supported; sqlite:///… or postgresql://…")
 
 
+def open_existing(url: str) -> Engine:
+    """
+    `open_engine` for who only reads: a database file that is not there is not made.
+
+    Raises:
+        DatabaseTroubleError: As `open_engine`; or the SQLite file does not exist.
+    """
+    if is_missing_file(url):
+        raise DatabaseTroubleError(
+            f"database: there is no file {make_url(url).database}; check DATABASE_URL and AGENT_DATA, or "
+            "make it with `agent db upgrade`"
+        )
+    return open_engine(url)
+
+
 def is_missing_file(url: str) -> bool:
     """Whether a URL names an SQLite file that is not there; opening it would make it."""
     try:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+from pydantic import SecretStr
 
 from agent import running
 from agent.running import RecordMissingError, end_session
@@ -50,6 +51,19 @@ async def test_waiting_for_a_session_that_has_ended_waits_for_its_record(
     engine.dispose()
     monkeypatch.setattr(running, "WAIT_SECONDS", 30.0)
     assert await end_session(settings, "over-1", reason="operator", wait=True) == "ended"
+
+
+async def test_waiting_without_a_database_makes_none(settings: Settings, client: Any, tmp_path: Path) -> None:
+    """With a mistyped `DATABASE_URL` the session is told to end, and waiting says at once why it cannot."""
+    state = SessionState(client, state_key("mistyped-1", "mistyped-1"))
+    await state.claim(session_id="mistyped-1", worker="w", job="j", pid=1)
+    mistyped = Settings(**{**dict(settings), "database_url": SecretStr(f"sqlite:///{tmp_path}/mistyped.db")})
+
+    with pytest.raises(RecordMissingError, match="there is no file"):
+        await end_session(mistyped, "mistyped-1", reason="operator", wait=True)
+
+    assert await client.xlen(commands_key("mistyped-1")) == 1
+    assert not (tmp_path / "mistyped.db").exists()
 
 
 async def test_a_session_that_was_prevented_has_no_record_to_wait_for(

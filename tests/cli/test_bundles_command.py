@@ -316,6 +316,7 @@ def test_presets_from_save_to_delete(run: Run) -> None:
 
 def test_presets_without_a_database(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database of one's own without tables is one line that says what to run, and status 1."""
+    (tmp_path / "own.db").touch()
     monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'own.db'}")
     assert "run `agent db upgrade`" in run("preset", "list", "--user", "u", status=1).stderr
 

@@ -8,7 +8,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from agent.cli import db, transcripts
+from agent.cli import build, db, transcripts
 from agent.transcripts.journal import Journal
 from tests.transcripts.conftest import talk
 
@@ -95,6 +95,35 @@ def test_database_that_is_away(data: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert result.stderr.startswith("error: database: ")
     assert "canary" not in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("transcripts", "list"),
+        ("transcripts", "show", "s-1"),
+        ("transcripts", "search", "x"),
+        ("transcripts", "stats"),
+        ("transcripts", "export"),
+        ("transcripts", "erase", "--user", "u"),
+        ("preset", "list", "--user", "u"),
+        ("bundles", "explain", "--session", "s-1"),
+        ("db", "check"),
+    ],
+    ids=" ".join,
+)
+def test_a_database_file_that_is_not_there_is_not_made(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """A mistyped path is exit 1 and one line that says what to do; nothing is there afterwards."""
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'records' / 'mistyped.db'}")
+    result = run(*words, app=build())
+
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert result.stderr.startswith("error: database: ")
+    assert "agent db upgrade" in result.stderr
+    assert words[0] == "db" or f"{tmp_path / 'records' / 'mistyped.db'}; check DATABASE_URL" in result.stderr
+    assert not (tmp_path / "records").exists()
 
 
 def test_search_export_stats_rename(data: Path) -> None:
