@@ -32,22 +32,22 @@ class Call:
 
 
 class Route(Section):
-    """One rule: every condition given must hold. Patterns know `*` and `?`."""
+    """One rule: every condition given must hold. Patterns know `*`, `?` and `[abc]`."""
 
     bundle: str
-    """The bundle that serves the calls."""
+    """The startable bundle that serves the calls."""
 
     room: str | None = Field(None, min_length=1, max_length=500)
-    """Pattern of the room's name; case counts."""
+    """Pattern of the room's name."""
 
     sip_trunk: str | None = Field(None, min_length=1, max_length=200)
-    """Id of the SIP trunk, such as `ST_abc`."""
+    """Pattern of the SIP trunk's id, such as `ST_abc` (the participant's `sip.trunkID`)."""
 
     sip_to: str | None = Field(None, min_length=1, max_length=200)
-    """Pattern of the number that was called."""
+    """Pattern of the number that was called (`sip.trunkPhoneNumber`)."""
 
     sip_from: str | None = Field(None, min_length=1, max_length=200)
-    """Pattern of the caller's number."""
+    """Pattern of the caller's number (`sip.phoneNumber`)."""
 
     def matches(self, call: Call) -> bool:
         """Whether this rule serves a call."""
@@ -67,6 +67,7 @@ class Routes(Section):
     """All rules; the first that matches serves."""
 
     routes: tuple[Route, ...] = Field((), strict=False)
+    """The rules in order; the first that matches a call serves it."""
 
     def bundle_for(self, call: Call) -> str | None:
         """The bundle of the first rule that matches; None when no rule does."""

@@ -15,6 +15,7 @@ from agent.providers.directory import tuning_rows
 from agent.providers.tuning import markdown
 from agent.settings import Settings
 from config_store.fields import Field, fields_of, item_section, range_text
+from config_store.routes import Route, Routes
 from config_store.schema import SessionConfig
 from config_store.section import Section
 
@@ -65,6 +66,16 @@ def _default(field: Field) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
+def routes() -> str:
+    """The keys of `routes.yaml`."""
+    rows = [
+        f"| `{prefix}{key}` | {field.info.description} | {'yes' if field.info.is_required() else 'no'} |"
+        for prefix, section in (("", Routes), ("routes[].", Route))
+        for key, field in fields_of(section).items()
+    ]
+    return "| key | meaning | needed |\n|---|---|---|\n" + "\n".join(rows)
+
+
 def settings() -> str:
     """Every setting of a process, apart from those that only the worker sets."""
     rows = []
@@ -97,6 +108,7 @@ def figures() -> str:
 
 TABLES = {
     "keys": keys,
+    "routes": routes,
     "tuning": lambda: markdown(tuning_rows()),
     "settings": settings,
     "metrics": figures,

@@ -57,6 +57,32 @@ def test_the_readmes_bundle_is_valid(tmp_path: Path) -> None:
     assert not report.warnings.get("shop")
 
 
+def test_the_routes_of_the_documentation_choose_what_their_comments_say(tmp_path: Path) -> None:
+    """The example of `routes.yaml` names shipped bundles, and each rule serves its calls."""
+    from config_store.folder import BundleFolder
+    from config_store.routes import Call, load_routes
+
+    text = re.search(
+        r"```yaml\n(# bundles/routes.yaml\n.*?)```", (ROOT / "docs/bundles.md").read_text(), re.DOTALL
+    )
+    assert text
+    (tmp_path / "routes.yaml").write_text(text.group(1))
+    shipped = dict.fromkeys(BundleFolder(ROOT / "bundles").bundles(), True)
+    routes, problems = load_routes(BundleFolder(tmp_path), {}, shipped)
+
+    assert problems == ()
+    calls = {
+        Call("interview-7"): routes.routes[0],
+        Call("x", sip_trunk="ST_hotline", sip_to="+1", sip_from="+49301"): routes.routes[1],
+        Call("x", sip_trunk="ST_other", sip_to="+15550107", sip_from="+49301"): routes.routes[2],
+        Call("x", sip_trunk="ST_hotline", sip_to="+1555010", sip_from="+1"): routes.routes[3],
+        Call("Interview-7"): routes.routes[3],
+    }
+    for call, rule in calls.items():
+        assert next(one for one in routes.routes if one.matches(call)) is rule
+        assert routes.bundle_for(call) == rule.bundle
+
+
 def test_the_readmes_report_is_what_is_printed(tmp_path: Path) -> None:
     """The report of mistakes on the README's first screen is the one that is printed, word for word."""
     from config_store.compiled import compile_bundles

@@ -37,6 +37,7 @@ ACCOUNTED = {
     ("README.md", "agent session start"): "here: run",
     ("README.md", "agent --install-completion"): "here: run",
     ("README.md", "redis-cli SET session"): "here: run",
+    ("docs/bundles.md", "# bundles/routes.yaml"): "tests/test_docs.py routes calls by it",
     ("docs/sessions.md", "accepted → claimed"): "a drawing",
     ("docs/sessions.md", "idle_prompts: [{"): "a drawing; tests/agent/test_clock.py plays its lines",
     ("docs/sessions.md", "const room"): "tests/e2e/test_clients.py runs it in Chromium",

@@ -19,6 +19,7 @@ from config_store.dispatch import NOT_GIVEN, ORGANIZATION, Dispatch
 from config_store.errors import BundleNotFoundError, ConfigRefused, InvalidBundleError, Problem, report
 from config_store.folder import BundleFolder
 from config_store.json_schema import bundle_schema
+from config_store.names import suggestion
 from config_store.routes import load_routes
 
 app = typer.Typer(help="Check, explain and list bundles.", no_args_is_help=True)
@@ -98,14 +99,18 @@ def check(
     """
     Report everything that is wrong, each with its place; exit 2 when anything is.
 
+    Without names routes.yaml and AGENT_DEFAULT_BUNDLE are checked too.
+
     Example: agent bundles check interview support
     """
-    bundles = _bundles(load())
+    settings = load()
+    bundles = _bundles(settings)
     try:
         checked = [bundles.load(name) for name in names or bundles.names()]
     except BundleNotFoundError as exc:
         fail(str(exc), "unknown_bundle")
     routes: tuple[Problem, ...] = ()
+    default: tuple[Problem, ...] = ()
     misnamed: dict[str, str] = {}
     if not names:
         misnamed = bundles.folder.misnamed(bundles.folder.listing())
@@ -113,13 +118,30 @@ def check(
             fail(f"{bundles.folder.root} holds no bundle; a bundle is a file NAME.yaml", "no_bundles")
         states = {bundle.name: bundle.is_startable for bundle in checked}
         routes = load_routes(bundles.folder, environment(), states)[1]
+        default = _default(settings.default_bundle, checked)
     wrong = [bundle for bundle in checked if not bundle.is_usable]
     if json:
-        print_json([*(_as_json(bundle) for bundle in checked), *map(_problem, routes), *_nameless(misnamed)])
+        others = [*map(_problem, (*routes, *default)), *_nameless(misnamed)]
+        print_json([*(_as_json(bundle) for bundle in checked), *others])
     else:
-        _print(checked, routes, misnamed)
-    if wrong or routes or misnamed:
+        _print(checked, routes, default, misnamed)
+    if wrong or routes or default or misnamed:
         raise typer.Exit(2)
+
+
+def _default(name: str | None, checked: list[Bundle]) -> tuple[Problem, ...]:
+    """What is wrong with AGENT_DEFAULT_BUNDLE; a bundle that is not valid has a report of its own."""
+    known = {bundle.name: bundle for bundle in checked}
+    if name is None or (name in known and (known[name].is_startable or not known[name].is_usable)):
+        return ()
+    if name not in known:
+        return (Problem(f"AGENT_DEFAULT_BUNDLE: no bundle '{name}'{suggestion(name, known)}"),)
+    return (
+        Problem(
+            f"AGENT_DEFAULT_BUNDLE: '{name}' is partial: it has no agents; name a startable one, "
+            "`agent bundles list` shows which are"
+        ),
+    )
 
 
 def _nameless(misnamed: dict[str, str]) -> list[dict[str, Any]]:
@@ -129,11 +151,17 @@ def _nameless(misnamed: dict[str, str]) -> list[dict[str, Any]]:
     ]
 
 
-def _print(checked: list[Bundle], routes: tuple[Problem, ...], misnamed: dict[str, str]) -> None:
+def _print(
+    checked: list[Bundle],
+    routes: tuple[Problem, ...],
+    default: tuple[Problem, ...],
+    misnamed: dict[str, str],
+) -> None:
     reports = [*misnamed.values()]
     reports += [report(bundle.name, bundle.problems) for bundle in checked if bundle.problems]
     if routes:
         reports.append("\n".join(["routes.yaml is not valid", *(problem.render() for problem in routes)]))
+    reports += [problem.render() for problem in default]
     if reports:
         typer.echo("\n\n".join(reports), err=True)
     valid = sum(bundle.is_usable for bundle in checked)

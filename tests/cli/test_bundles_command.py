@@ -55,6 +55,45 @@ def test_check_says_routes_too(run: Run, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("default", "line"),
+    [
+        ("cal", "AGENT_DEFAULT_BUNDLE: no bundle 'cal'; did you mean 'call'?"),
+        ("zzz", "AGENT_DEFAULT_BUNDLE: no bundle 'zzz' (has: call, part)"),
+        (
+            "part",
+            "AGENT_DEFAULT_BUNDLE: 'part' is partial: it has no agents; name a startable one, "
+            "`agent bundles list` shows which are",
+        ),
+    ],
+)
+def test_check_says_a_wrong_default_bundle_too(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch, default: str, line: str
+) -> None:
+    """A default bundle that no session could start with is part of the check of the folder."""
+    (folder / "bundles" / "part.yaml").write_text("name: Part\n")
+    monkeypatch.setenv("AGENT_DEFAULT_BUNDLE", "call")
+    assert run("bundles", "check").stderr == ""
+    monkeypatch.setenv("AGENT_DEFAULT_BUNDLE", default)
+
+    assert run("bundles", "check", status=2).stderr == f"{line}\n"
+    found = json.loads(run("bundles", "check", "--json", status=2).stdout)[-1]
+    assert (found["severity"], found["message"]) == ("error", line)
+    assert run("bundles", "check", "call").stderr == ""
+
+
+def test_a_default_bundle_that_is_not_valid_is_reported_once(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mistakes of the default bundle are in its own report; it is not called partial besides."""
+    (folder / "bundles" / "bad.yaml").write_text("agnts: {}\n")
+    monkeypatch.setenv("AGENT_DEFAULT_BUNDLE", "bad")
+
+    said = run("bundles", "check", status=2).stderr
+    assert "unknown key 'agnts'" in said
+    assert "AGENT_DEFAULT_BUNDLE" not in said
+
+
+@pytest.mark.parametrize(
     ("arguments", "line"),
     [
         (("bundles", "check", "cal"), "error: no bundle 'cal'; did you mean 'call'?"),
