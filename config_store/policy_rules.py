@@ -65,6 +65,8 @@ def check_rules(config: SessionConfig) -> Iterator[Finding]:
 
 def _pattern_problem(pattern: str, config: SessionConfig) -> str | None:
     parts = pattern.split(".")
+    if parts[0] == "variables":
+        return "a session may always give the variables that are declared; leave this out"
     field = field_at(parts)
     if field is None:
         return _unknown(parts, config)

@@ -142,7 +142,10 @@ class SessionConfig(Section):
     """Variables that templates may use as `{{name}}`."""
 
     overridable: Annotated[tuple[str | OverridableRule, ...], Field(strict=False)] | None = None
-    """The only paths a session may change; absent: every field that is open by default."""
+    """
+    The only paths a session may change, beside the values of the variables declared and `metadata`, which are
+    always open; absent: every field that is open by default.
+    """
 
     transcript: TranscriptRules = Field(default_factory=TranscriptRules)
     """What becomes of the record."""
