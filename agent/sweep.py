@@ -17,8 +17,9 @@ from agent.transcripts.erased import is_erased
 from agent.transcripts.finalize import MOST_FAILURES, RecordNotMadeError, finalize
 from agent.transcripts.journal import read_journals
 from agent.transcripts.orphans import orphans
+from agent.transcripts.paths import journal_files, session_folder
 from agent.transcripts.retention import expire
-from agent.transcripts.shipping import read_stream
+from agent.transcripts.stream import read_stream, stream_key
 from config_store.overrides import override_key
 from config_store.redis_client import open_sync
 from config_store.state import SWEEP_KEY, commands_key
@@ -53,7 +54,8 @@ class Records:
 
     def waiting_seconds(self) -> float:
         """For how long the first of them has been waiting; 0 when none does."""
-        return time.monotonic() - min(self._waiting.values()) if self._waiting else 0.0
+        first = min(list(self._waiting.values()), default=None)
+        return 0.0 if first is None else time.monotonic() - first
 
     async def make(self, session_id: str) -> None:
         """Make one session's record; when that fails, the sweep tries again later."""
@@ -89,15 +91,9 @@ class Records:
         metrics.SWEEPS.inc()
         try:
             elsewhere = self._is_its_turn()
-            every = orphans(self._settings.journals, self._redis, elsewhere=elsewhere)
-            found = [each for each in every if each not in busy]
-            failures = 0
-            # Those that failed before come last, so that none stands in the way of the others.
-            tried = {each: place for place, each in enumerate(self._waiting, 1)}
-            for session_id in sorted(found, key=lambda each: tried.get(each, 0)):
-                failures = 0 if self._make(session_id) else failures + 1
-                if failures == MOST_FAILURES:
-                    break
+            found = list(orphans(self._settings.journals, self._redis, elsewhere=elsewhere))
+            self._make_all([each for each in found if each not in busy])
+            self._forget_gone(set(found))
         except (redis.RedisError, OSError) as exc:
             metrics.STORE_ERRORS.labels("redis").inc()
             logger.warning("the sweep is put off: %s", type(exc).__name__)
@@ -106,6 +102,35 @@ class Records:
                 logger.info("%d records were past their days and are removed", removed)
         except (SQLAlchemyError, DatabaseTroubleError) as exc:
             logger.warning("records past their days stay: %s", type(exc).__name__)
+
+    def _make_all(self, found: Collection[str]) -> None:
+        """Make these records; all of them wait meanwhile, also those that are left to the next sweep."""
+        # Those that failed before come last, so that none stands in the way of the others.
+        tried = {each: place for place, each in enumerate(list(self._waiting), 1)}
+        for session_id in found:
+            self._waiting.setdefault(session_id, time.monotonic())
+        failures = 0
+        for session_id in sorted(found, key=lambda each: tried.get(each, 0)):
+            failures = 0 if self._make(session_id) else failures + 1
+            if failures == MOST_FAILURES:
+                return
+
+    def _forget_gone(self, found: Collection[str]) -> None:
+        """What another process made or erased waits no more: it is neither on this disk nor in Redis."""
+        gone = [
+            each
+            for each in list(self._waiting)
+            if each not in found and not journal_files(session_folder(self._settings.journals, each))
+        ]
+        with self._redis.pipeline(transaction=False) as pipe:
+            for session_id in gone:
+                pipe.exists(stream_key(session_id))
+            for session_id, is_streamed in zip(gone, pipe.execute(), strict=True):
+                if not is_streamed:
+                    self._waiting.pop(session_id, None)
+        if self.problem is not None and not self._waiting:
+            logger.info("no record waits any more")
+            self.problem = None
 
     def _is_its_turn(self) -> bool:
         """

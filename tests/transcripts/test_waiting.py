@@ -1,0 +1,103 @@
+"""Which records a worker says are waiting: those that are, however many, and no other."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+from pydantic import SecretStr
+from sqlalchemy import Engine
+
+from agent.services.valkey import EmbeddedValkey
+from agent.settings import Settings
+from agent.sweep import Records
+from agent.transcripts.entries import to_json
+from agent.transcripts.erasure import erase_session
+from agent.transcripts.finalize import MOST_FAILURES, finalize
+from agent.transcripts.journal import read_journals
+from agent.transcripts.stream import FIELD, stream_key
+from config_store.state import SWEEP_KEY
+from tests.transcripts.conftest import talk
+from tests.transcripts.test_database_trouble import read_only
+
+pytestmark = pytest.mark.parametrize("empty_database", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[redis.Redis]:
+    """A store of this test's own: a sweep also takes what other tests left to be swept."""
+    with EmbeddedValkey(tmp_path / "store") as valkey, redis.Redis.from_url(valkey.url) as client:
+        yield client
+
+
+@pytest.fixture
+def records(tmp_path: Path, engine: Engine, store: redis.Redis) -> Iterator[Records]:
+    """The records of a worker."""
+    url = EmbeddedValkey(tmp_path / "store").url
+    records = Records(Settings(data=tmp_path, redis_url=SecretStr(url)), engine)
+    yield records
+    records.close()
+
+
+def streamed(store: redis.Redis, journals: Path, session_id: str) -> None:
+    """A session of a machine that is gone: there is nothing of it but its stream."""
+    journal = talk(journals, session_id)
+    for entry in read_journals(journals, session_id):
+        store.xadd(stream_key(session_id), {FIELD: to_json(entry)})
+    journal.path.unlink()
+    journal.path.parent.rmdir()
+
+
+def made(session_id: str, engine: Engine, journals: Path, store: redis.Redis) -> None:
+    """As `agent transcripts finalize` does, or another worker."""
+    assert finalize(session_id, engine=engine, journals=journals, redis=store).action == "created"
+
+
+def erased(session_id: str, engine: Engine, journals: Path, store: redis.Redis) -> None:
+    """As `agent transcripts erase` does."""
+    erase_session(session_id, engine=engine, journals=journals, redis=store)
+
+
+@pytest.mark.parametrize("elsewhere", [made, erased])
+async def test_what_others_made_or_erased_waits_no_more(
+    database: str, engine: Engine, journals: Path, store: redis.Redis, records: Records,
+    elsewhere: Callable[[str, Engine, Path, redis.Redis], None],
+) -> None:  # fmt: skip
+    """A record on this disk and one in Redis that wait, and that another process settles, are forgotten."""
+    talk(journals, "on-disk")
+    streamed(store, journals, "in-redis")
+    with read_only(database, engine):
+        await records.sweep(())
+    assert records.waiting() == 2
+    assert records.problem is not None
+    for session_id in ("on-disk", "in-redis"):
+        elsewhere(session_id, engine, journals, store)
+    await records.sweep(())
+    assert (records.waiting(), records.waiting_seconds(), records.problem) == (0, 0.0, None)
+
+
+async def test_what_another_worker_looks_for_goes_on_waiting(
+    database: str, engine: Engine, journals: Path, store: redis.Redis, records: Records
+) -> None:
+    """In a period in which another worker looks through Redis, what is there still has no record."""
+    streamed(store, journals, "in-redis")
+    with read_only(database, engine):
+        await records.sweep(())
+        store.set(SWEEP_KEY, "another", ex=60)
+        await records.sweep(())
+        assert records.waiting() == 1
+        assert records.problem is not None
+
+
+async def test_all_that_are_found_are_counted(
+    database: str, engine: Engine, journals: Path, records: Records
+) -> None:
+    """A worker that starts while the database takes nothing tries a few records and says how many wait."""
+    many = MOST_FAILURES + 7
+    for number in range(many):
+        talk(journals, f"waits-{number}")
+    with read_only(database, engine):
+        await records.sweep(())
+        assert records.waiting() == many
+    await records.sweep(())
+    assert records.waiting() == 0
