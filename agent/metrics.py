@@ -3,15 +3,15 @@ What a worker counts, for Prometheus: prefix `agent_`, few labels of few values,
 
 Jobs are processes, and the parent makes every record from the journal that a job leaves. So a job writes its
 own figures there as it goes (entries of the type `figure`, which records leave out), and the parent counts
-them with the rest of the journal once the record is made: crashed jobs are counted like all others, and a
-scrape reaches no process but the parent. What is counted of a call is therefore seen when the call is over.
+them with the rest of the journal once the record is made: crashed jobs are counted like all others, those of
+machines that are gone by whoever makes their records from Redis, and a scrape reaches no process but the
+parent. What is counted of a call is therefore seen when the call is over.
 """
 
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -21,8 +21,6 @@ from agent.transcripts.entries import Entry, seconds_of
 FIGURE: Final = "figure"
 """The type of a journal entry that holds one figure: `name` and `seconds`."""
 RESOLVE, FIRST_AUDIO, TIMER = "resolve", "first_audio", "timer_error"
-MOST_REMEMBERED = 4096
-"""Attempts that are remembered as counted; a journal that could not be removed is read again."""
 
 SESSIONS = Gauge("agent_sessions", "Sessions on this worker now", ["state"])
 CAPACITY = Gauge("agent_session_capacity", "Most sessions at once on this worker")
@@ -64,7 +62,6 @@ COMPILED_AGE = Gauge("agent_bundles_compiled_age_seconds", "Time since the bundl
 _HISTOGRAMS: Final = {RESOLVE: RESOLVED, FIRST_AUDIO: FIRST_SOUND, TIMER: TIMER_ERROR}
 _SOURCES: Final = frozenset({"stt", "llm", "tts", "realtime_model", "vad", "interruption"})
 _VERDICTS: Final = frozenset({"applied", "clamped", "refused", "unsupported"})
-_counted: "OrderedDict[tuple[str, Any, Any], None]" = OrderedDict()
 
 logger = logging.getLogger(__name__)
 
@@ -97,28 +94,23 @@ def follow(
         ENDED.labels(reason)
 
 
-def count(session_id: str, entries: Iterable[Entry], end_reason: str | None) -> None:
+def count(action: str, added: Iterable[Entry], end_reason: str | None) -> None:
     """
-    Count what the journals of a session tell, each journal once. Never raises.
+    Count one run that made or completed a record. Never raises.
 
     Args:
-        session_id: Only to know journals apart; it is no label.
-        entries: Of journals on this worker's disk.
+        action: What it did, as `Outcome.action`.
+        added: The entries that it brought into the record, from whatever machine; no other run brings them.
         end_reason: The record's; None when it has none.
     """
     try:
-        by_journal: dict[tuple[str, Any, Any], list[Entry]] = {}
-        for entry in entries:
-            by_journal.setdefault((session_id, entry.get("attempt"), entry.get("w")), []).append(entry)
-        fresh = {key: found for key, found in by_journal.items() if key not in _counted}
-        for key, found in fresh.items():
-            _remember(key)
-            if key[1] not in (None, 1):
-                RECOVERIES.inc()
-            for entry in found:
-                _count_entry(entry)
-        if fresh:
+        RECORDS.labels(action).inc()
+        if action == "created":
             ENDED.labels(end_reason if end_reason in REASONS else "unknown").inc()
+        for entry in added:
+            if entry.get("n") == 1 and entry.get("attempt") != 1:
+                RECOVERIES.inc()
+            _count_entry(entry)
     except Exception:
         logger.exception("the figures of a session could not be counted")
 
@@ -142,9 +134,3 @@ def _count_entry(entry: Entry) -> None:
         case "end":
             if (ended := seconds_of(entry.get("at"))) is not None:
                 LAG.observe(max(0.0, time.time() - ended))
-
-
-def _remember(key: tuple[str, Any, Any]) -> None:
-    _counted[key] = None
-    while len(_counted) > MOST_REMEMBERED:
-        _counted.popitem(last=False)

@@ -151,7 +151,6 @@ class Records:
     def _make(self, session_id: str) -> bool:
         """Make one record; whether that worked."""
         try:
-            entries = read_journals(self._settings.journals, session_id)
             outcome = finalize(
                 session_id, engine=self._engine, journals=self._settings.journals, redis=self._redis
             )
@@ -168,9 +167,7 @@ class Records:
                 logger.info("records can be made again")
             self.problem = None
             self._waiting.pop(session_id, None)
-            metrics.RECORDS.labels(outcome.action).inc()
+            metrics.count(outcome.action, outcome.added, outcome.end_reason)
             if outcome.action != "nothing":
                 self._forget_keys(session_id)
-            if outcome.action in ("created", "grown"):
-                metrics.count(session_id, entries, outcome.end_reason)
             return True

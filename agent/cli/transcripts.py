@@ -43,7 +43,7 @@ def finalize_(
     Example: agent transcripts finalize --json
     """
     settings = load_settings()
-    done: list[Outcome] = []
+    done: list[dict[str, Any]] = []
     problems: list[str] = []
     with live_store(settings) as redis, records(settings) as engine:
         try:
@@ -60,8 +60,9 @@ def finalize_(
             fail(f"journals: {exc.strerror or exc}; check AGENT_DATA", code="journals", exit=FAILED)
         for each in found:
             try:
-                done.append(finalize(each, engine=engine, journals=settings.journals, redis=redis))
-                if session_id is not None and done[-1].action == "nothing":
+                outcome = finalize(each, engine=engine, journals=settings.journals, redis=redis)
+                done.append(_outcome(outcome))
+                if session_id is not None and outcome.action == "nothing":
                     _known(engine, session_id)
             except RecordNotMadeError as exc:
                 problems.append(str(exc))
@@ -69,10 +70,10 @@ def finalize_(
                     break  # each may have waited for a lock; the next run goes on
         expired = expire(engine)
     if json:
-        print_json([_outcome(outcome) for outcome in done])
+        print_json(done)
     else:
-        for outcome in done:
-            typer.echo(f"{outcome.session_id}: {outcome.action}")
+        for made in done:
+            typer.echo(f"{made['session_id']}: {made['action']}")
         typer.echo(f"{len(done)} sessions finalized, {expired} records removed because their time is over")
     if problems:
         fail(f"{len(problems)} records not made, first: {problems[0]}", code="database", exit=FAILED)

@@ -8,9 +8,9 @@ all of them anew. So nothing ever shrinks, and a second run changes nothing.
 
 import gc
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,6 +63,8 @@ class Outcome:
     journals_removed: int = 0
     journals_kept: int = 0
     """Files that stay: their writer is alive, or they have grown meanwhile."""
+    added: Sequence[Entry] = field(default=(), repr=False)
+    """The entries that this run brought into the record; each is brought by one run, whoever does it."""
 
 
 AlsoWrite = Callable[[Connection, dict[str, Any]], None]
@@ -109,15 +111,7 @@ def finalize(
     removed, kept = _remove_files(files, session_folder(journals, session_id))
     if redis is not None and last is not None:
         _remove_stream(redis, session_id, last)
-    return Outcome(
-        session_id=session_id,
-        action=outcome.action,
-        entry_count=outcome.entry_count,
-        item_count=outcome.item_count,
-        end_reason=outcome.end_reason,
-        journals_removed=removed,
-        journals_kept=kept,
-    )
+    return replace(outcome, journals_removed=removed, journals_kept=kept)
 
 
 @contextmanager
@@ -143,7 +137,8 @@ def _record(
         if is_erased(connection, session_id, found.values()):
             return Outcome(session_id, "erased")
         recorded = read_entries(connection, session_id)
-        everything = union([*recorded, *found.values()]) if recorded else found
+        known = union(recorded or ())
+        everything = union([*known.values(), *found.values()]) if known else found
         if not everything:
             return Outcome(session_id, "nothing")
         if recorded is not None and len(everything) <= len(recorded):
@@ -159,6 +154,7 @@ def _record(
             len(everything),
             len(transcript["items"]),
             transcript["end_reason"],
+            added=[entry for identity, entry in everything.items() if identity not in known],
         )
 
 

@@ -24,35 +24,35 @@ def change() -> Delta:
     return of
 
 
-def entry(type: str, *, attempt: int = 1, w: str = "w1", **fields: Any) -> dict[str, Any]:  # noqa: A002
+def entry(type: str, *, attempt: int = 1, w: str = "w1", n: int = 1, **fields: Any) -> dict[str, Any]:  # noqa: A002
     """A journal entry."""
     return {
         "v": 1,
         "attempt": attempt,
         "w": w,
-        "n": 1,
+        "n": n,
         "at": "2026-01-01T00:00:00.000Z",
         "type": type,
         **fields,
     }
 
 
-def test_a_journal_that_is_read_twice_counts_once(change: Delta) -> None:
-    """A journal that could not be removed, or that grew, adds nothing the second time."""
-    entries = [
-        entry("figure", name="first_audio", seconds=0.2),
-        entry("verdicts", verdicts=[{"verdict": "clamped", "path": "voice_tuning.pace"}]),
-    ]
-    for _ in range(2):
-        metrics.count("metrics-once", entries, "idle")
+def test_a_record_that_grows_is_one_end(change: Delta) -> None:
+    """What comes to a record later is counted, and its session has ended once; `unchanged` ends nothing."""
+    late = entry("verdicts", n=7, verdicts=[{"verdict": "clamped", "path": "voice_tuning.pace"}])
+    metrics.count("created", [entry("figure", name="first_audio", seconds=0.2)], "idle")
+    metrics.count("grown", [late], "idle")
+    metrics.count("unchanged", [], None)
     assert change("agent_first_audio_seconds_count") == 1
     assert change("agent_override_verdicts_total", verdict="clamped") == 1
     assert change("agent_sessions_ended_total", reason="idle") == 1
+    assert [change("agent_records_total", action=a) for a in ("created", "grown", "unchanged")] == [1, 1, 1]
 
 
 def test_a_later_attempt_is_a_recovery(change: Delta) -> None:
-    """Two attempts of one session are one end and one recovery."""
-    metrics.count("metrics-two", [entry("live"), entry("live", attempt=2, w="w2")], "crashed")
+    """Two attempts of one session are one end and one recovery, also when more of the second comes later."""
+    metrics.count("created", [entry("live"), entry("live", attempt=2, w="w2")], "crashed")
+    metrics.count("grown", [entry("end", attempt=2, w="w2", n=2)], "crashed")
     assert change("agent_recoveries_total") == 1
     assert change("agent_sessions_ended_total", reason="crashed") == 1
 
@@ -60,7 +60,7 @@ def test_a_later_attempt_is_a_recovery(change: Delta) -> None:
 def test_labels_are_from_closed_lists() -> None:
     """Whatever a journal holds, no text of it becomes a label or a name."""
     metrics.count(
-        "metrics-secret-session",
+        "created",
         [
             entry("error", source="parrot said this", message="giraffe"),
             entry("verdicts", verdicts=[{"verdict": "parrot"}]),
@@ -71,7 +71,7 @@ def test_labels_are_from_closed_lists() -> None:
         "parrot",
     )
     text = generate_latest().decode()
-    for word in ("parrot", "giraffe", "metrics-secret-session"):
+    for word in ("parrot", "giraffe"):
         assert word not in text
 
 
@@ -94,7 +94,7 @@ def test_names_are_in_the_ecosystems_style() -> None:
 
 def test_a_broken_journal_is_no_error(change: Delta) -> None:
     """Entries of any shape are passed over."""
-    metrics.count("metrics-broken", [{}, {"type": None}, entry("verdicts", verdicts=None)], None)
+    metrics.count("created", [{}, {"type": None}, entry("verdicts", verdicts=None)], None)
     assert change("agent_sessions_ended_total", reason="unknown") == 1
 
 

@@ -86,6 +86,7 @@ def talk(
     attempt: int = 1,
     said: tuple[str, ...] = ("hello there",),
     end: str | None = "idle",
+    first_audio: float | None = None,
     **start: Any,
 ) -> Journal:
     """A closed journal of a short talk in which the user says something and is answered each time."""
@@ -96,6 +97,8 @@ def talk(
     }  # fmt: skip
     journal.append("start", session_id=session_id, **{**about, **start})
     journal.append("live")
+    if first_audio is not None:
+        journal.append("figure", name="first_audio", seconds=first_audio)
     for number, words in enumerate(said):
         journal.append("user", item_id=f"u{attempt}.{number}", identity="u1", text=words)
         journal.append(

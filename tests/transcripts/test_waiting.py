@@ -1,10 +1,11 @@
-"""Which records a worker says are waiting: those that are, however many, and no other."""
+"""What a worker says of the records it makes: how many wait, and what they count."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import redis
+from prometheus_client import REGISTRY
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
@@ -14,7 +15,8 @@ from agent.sweep import Records
 from agent.transcripts.entries import to_json
 from agent.transcripts.erasure import erase_session
 from agent.transcripts.finalize import MOST_FAILURES, finalize
-from agent.transcripts.journal import read_journals
+from agent.transcripts.history import OPERATOR, list_transcripts
+from agent.transcripts.journal import Journal, read_journals
 from agent.transcripts.stream import FIELD, stream_key
 from config_store.state import SWEEP_KEY
 from tests.transcripts.conftest import talk
@@ -39,11 +41,10 @@ def records(tmp_path: Path, engine: Engine, store: redis.Redis) -> Iterator[Reco
     records.close()
 
 
-def streamed(store: redis.Redis, journals: Path, session_id: str) -> None:
-    """A session of a machine that is gone: there is nothing of it but its stream."""
-    journal = talk(journals, session_id)
-    for entry in read_journals(journals, session_id):
-        store.xadd(stream_key(session_id), {FIELD: to_json(entry)})
+def streamed(store: redis.Redis, journals: Path, journal: Journal) -> None:
+    """Its machine is gone: there is nothing of the session but its stream."""
+    for entry in read_journals(journals, journal.session_id):
+        store.xadd(stream_key(journal.session_id), {FIELD: to_json(entry)})
     journal.path.unlink()
     journal.path.parent.rmdir()
 
@@ -65,7 +66,7 @@ async def test_what_others_made_or_erased_waits_no_more(
 ) -> None:  # fmt: skip
     """A record on this disk and one in Redis that wait, and that another process settles, are forgotten."""
     talk(journals, "on-disk")
-    streamed(store, journals, "in-redis")
+    streamed(store, journals, talk(journals, "in-redis"))
     with read_only(database, engine):
         await records.sweep(())
     assert records.waiting() == 2
@@ -80,7 +81,7 @@ async def test_what_another_worker_looks_for_goes_on_waiting(
     database: str, engine: Engine, journals: Path, store: redis.Redis, records: Records
 ) -> None:
     """In a period in which another worker looks through Redis, what is there still has no record."""
-    streamed(store, journals, "in-redis")
+    streamed(store, journals, talk(journals, "in-redis"))
     with read_only(database, engine):
         await records.sweep(())
         store.set(SWEEP_KEY, "another", ex=60)
@@ -101,3 +102,32 @@ async def test_all_that_are_found_are_counted(
         assert records.waiting() == many
     await records.sweep(())
     assert records.waiting() == 0
+
+
+def figures() -> tuple[float, float]:
+    """Sessions that ended idle, and first audios, counted so far."""
+    ended = REGISTRY.get_sample_value("agent_sessions_ended_total", {"reason": "idle"})
+    return ended or 0.0, REGISTRY.get_sample_value("agent_first_audio_seconds_count") or 0.0
+
+
+async def test_a_record_made_from_redis_counts(
+    engine: Engine, journals: Path, store: redis.Redis, records: Records
+) -> None:
+    """
+    A session of a machine that is gone is counted by whoever makes its record, with the figures in its
+    stream; when that machine comes back with its journal, nothing is counted again, and what only it had is.
+    """
+    ended, audios = figures()
+    journal = talk(journals, "gone", first_audio=0.2)
+    kept = journal.path.read_bytes()
+    streamed(store, journals, journal)
+    await records.sweep(())
+    assert list_transcripts(engine, OPERATOR).transcripts
+    assert figures() == (ended + 1, audios + 1)
+
+    journal.path.parent.mkdir()
+    journal.path.write_bytes(kept)
+    talk(journals, "gone", attempt=2, first_audio=0.3)
+    await records.make("gone")
+    assert not journal.path.exists(), "it is in the record"
+    assert figures() == (ended + 1, audios + 2)
