@@ -1,11 +1,17 @@
 """What probes and operators ask the worker over HTTP: /livez, /readyz, /metrics."""
 
+import math
 import os
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+LOOK_SECONDS = 1.0
+"""For how long what was seen of a folder is good enough for those who ask often."""
 
 
 class PortTakenError(Exception):
@@ -72,13 +78,34 @@ class Health:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
+class Writable:
+    """Whether files can be made in a folder; for those who ask often, from any thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._seen: tuple[float, str | None] = (-math.inf, None)
+
+    def look(self) -> str | None:
+        """Why no file can be made there now, in one line; None: it can. Touches the disk."""
+        problem = unwritable(self._folder)
+        self._seen = (time.monotonic(), problem)
+        return problem
+
+    def problem(self) -> str | None:
+        """As `look`, from a look at most `LOOK_SECONDS` ago: the disk is touched once in that time."""
+        looked_at, problem = self._seen
+        return problem if time.monotonic() - looked_at < LOOK_SECONDS else self.look()
+
+
 def unwritable(folder: Path) -> str | None:
     """Why no file can be made in this folder, in one line; None: it can. The folder is made when missing."""
-    probe = folder / f".probe-{os.getpid()}"
+    probe = folder / f".probe-{os.getpid()}-{threading.get_ident()}"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        probe.write_bytes(bytes(4096))  # on a full disk an empty file can still be made
-        probe.unlink()
+        try:
+            probe.write_bytes(bytes(4096))  # on a full disk an empty file can still be made
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as exc:
         return f"{folder} cannot be written: {exc.strerror}"
     return None

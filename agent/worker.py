@@ -23,7 +23,7 @@ from agent.adoption import Adoption
 from agent.attempt import redis_url_of
 from agent.bundles import Bundles
 from agent.draining import DRAIN_BEGAN, DRAIN_OVER
-from agent.health import Health, unwritable
+from agent.health import Health, Writable
 from agent.heartbeat import Heartbeat
 from agent.job import run_session
 from agent.occupancy import Occupancy
@@ -66,6 +66,7 @@ class Worker:
         self._settings = settings
         self._bundles = bundles
         self._records = Records(settings, engine)
+        self._journals = Writable(settings.journals)
         self._server = self._make_server()
         self._health = Health(settings.http_port, self.unready, bundles.troubles)
         assert settings.redis_url is not None
@@ -152,6 +153,11 @@ class Worker:
         self._accepted[request.id] = time.monotonic()
         await request.accept(identity=agent_identity(request.id))
 
+    def _begin_recovery(self, lkapi: api.LiveKitAPI) -> Adoption:
+        """From now on dead jobs are judged; what is returned looks for those of dead workers."""
+        self._recovery = Recovery(self._settings, client=self._redis, lkapi=lkapi, records=self._records)
+        return Adoption(self._redis, self._heartbeat, self._recovery, ready=self._can_adopt)
+
     def _on_started(self) -> None:
         library.on_process_closed(self._server, self._on_process_closed)
         memory.give_back()
@@ -181,16 +187,28 @@ class Worker:
 
     def unready(self) -> Sequence[str]:
         """Why no job should be sent here now, one line each; empty when all is well."""
+        self._journals.look()
         reasons = []
         if self._drain.is_set():
             reasons.append("draining")
         elif not library.is_registered(self._server):
             reasons.append("not registered with LiveKit")
-        if not self._bundles.usable():
-            reasons.append("no usable bundle")
+        reasons += self._lacking()
         if self._records.waiting_seconds() > RECORDS_WAIT_SECONDS:
-            reasons.append(f"records cannot be made: {self._records.problem}")
-        if problem := unwritable(self._settings.journals):
+            problem = self._records.problem
+            reasons.append(
+                f"records cannot be made: {problem}" if problem else "records that waited are being made"
+            )
+        return reasons
+
+    def _can_adopt(self) -> bool:
+        """Whether a session of a dead worker could be served here; records that wait have no say in that."""
+        return not self._drain.is_set() and library.is_registered(self._server) and not self._lacking()
+
+    def _lacking(self) -> list[str]:
+        """What no call can do without and is not here, one line each: a bundle, a place for its journal."""
+        reasons = [] if self._bundles.usable() else ["no usable bundle"]
+        if problem := self._journals.problem():
             reasons.append(problem)
         return reasons
 
@@ -233,14 +251,8 @@ class Worker:
         )
         url, key, secret = self._settings.require_livekit()
         lkapi = api.LiveKitAPI(url, key, secret)
-        self._recovery = Recovery(
-            self._settings,
-            client=self._redis,
-            lkapi=lkapi,
-            records=self._records,
-        )
+        adoption = self._begin_recovery(lkapi)
         self._heartbeat.start()
-        adoption = Adoption(self._redis, self._heartbeat, self._recovery, ready=lambda: not self.unready())
         self._background(self._sweep_for_ever(), name="sweep")
         self._background(adoption.run(), name="adoption")
         self._background(self._bundles.watch(), name="watch")
