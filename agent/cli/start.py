@@ -16,8 +16,8 @@ def start() -> None:
 
     Without REDIS_URL and DATABASE_URL an embedded Valkey and SQLite under AGENT_DATA are used.
 
-    Exit status: 0 after a drain, 1 when LiveKit is lost or something failed, 2 when a setting is wrong or no
-    bundle is usable.
+    Exit status: 0 after a drain, and after SIGTERM before it takes calls; 1 when LiveKit is lost or something
+    failed; 2 when a setting is wrong or no bundle is usable.
 
     Example: LIVEKIT_URL=ws://localhost:7880 LIVEKIT_API_KEY=devkey LIVEKIT_API_SECRET=secret agent start
     """
