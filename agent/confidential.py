@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Collection, Mapping
 from typing import TextIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from agent.settings import Settings, environment
 
@@ -33,10 +33,20 @@ def secrets_of(settings: Settings, variables: Mapping[str, str], named: Collecti
     keys = [settings.livekit_api_secret, settings.openai_api_key, settings.eleven_api_key]
     values = {key.get_secret_value() for key in keys if key is not None}
     for url in (settings.redis_url, settings.database_url):
-        password = urlsplit(url.get_secret_value()).password if url is not None else None
-        values |= {password, unquote(password)} if password else set()
+        values |= _passwords(url.get_secret_value()) if url is not None else set()
     values |= {value for name, value in variables.items() if name in named or _NAME.search(name)}
     return sorted((value for value in values if len(value) >= LEAST_SECRET), key=len, reverse=True)
+
+
+def _passwords(address: str) -> set[str]:
+    """
+    Those before the host and in the query (`password`, `sentinel_password`, `sslpassword`), as written and as
+    meant; what a `+` means is not the same for every driver.
+    """
+    options = (option.partition("=") for option in address.partition("?")[2].split("&"))
+    written = {value for name, _, value in options if unquote(name).lower().endswith("password")}
+    written.add(urlsplit(address).password or "")
+    return {meant(password) for password in written for meant in (str, unquote, unquote_plus)}
 
 
 def key_variables(config: object) -> set[str]:

@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import pytest
 from pydantic import SecretStr
 
 from agent.confidential import GuardedStream, secrets_of
@@ -52,6 +53,34 @@ def test_secrets_are_found_by_name_by_setting_and_in_addresses() -> None:
     assert found == {
         "livekit-secret", "p%40ssword-1", "p@ssword-1", "dbpassword", "of-the-name", "of-the-bundle",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        {"redis_url": "unix:///run/valkey.sock?db=1&password={}"},
+        {"redis_url": "redis+sentinel://a:1,b:2/main?sentinel_password={}"},
+        {
+            "redis_url": "rediss+sentinel://a/main?sentinel_username=bob-the-user&sentinel_password={}&ssl_ca_certs=/ca.pem"
+        },
+        {"database_url": "postgresql:///x?host=/run/postgresql&user=bob-the-user&password={}"},
+        {"database_url": "postgresql+psycopg://host/x?password={}"},
+        {"database_url": "postgresql://host/x?sslkey=/etc/client.key&sslpassword={}"},
+    ],
+)
+def test_a_password_in_the_query_of_an_address_is_a_secret(address: dict[str, str]) -> None:
+    """As written and as meant, whatever a `+` means; names, paths and other options are no secrets."""
+    [(name, url)] = address.items()
+    settings = Settings(**{name: SecretStr(url.format("p%40ss+word-1"))})
+    assert set(secrets_of(settings, {})) == {"p%40ss+word-1", "p@ss+word-1", "p@ss word-1"}
+
+
+def test_a_password_of_both_kinds_in_one_address() -> None:
+    """The servers' password and the Sentinels' are both secrets; a `#` in a query cuts nothing off."""
+    both = Settings(redis_url=SecretStr("redis+sentinel://:of-servers@a/main?sentinel_password=of-sentinels"))
+    assert set(secrets_of(both, {})) == {"of-servers", "of-sentinels"}
+    hashed = Settings(database_url=SecretStr("postgresql://host/x?password=before#after-it"))
+    assert set(secrets_of(hashed, {})) == {"before#after-it"}
 
 
 def test_a_guarded_stream_is_a_stream() -> None:
