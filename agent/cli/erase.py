@@ -14,12 +14,14 @@ from agent.transcripts.erasure import Erasure, erase_session, erase_user, is_mar
 
 def erase(
     session: Annotated[str | None, typer.Option(help="Erase this session.")] = None,
-    user: Annotated[str | None, typer.Option(help="Erase all sessions of this user.")] = None,
+    user: Annotated[str | None, typer.Option(help="Erase all sessions and presets of this user.")] = None,
     organization: Annotated[str | None, typer.Option(help="Only in this organization; '' for none.")] = None,
     json: Json = False,
 ) -> None:
     """
-    Erase a session or a user: database, search index, journals, and what Redis holds; say what was removed.
+    Erase a session or a user: database, search index, journals, and what Redis holds; a user's presets too.
+
+    It says what was removed.
 
     Nothing brings it back: what a machine that was cut off still has of it is removed when it turns up, also
     when nothing of it was here.
@@ -54,6 +56,7 @@ def erase(
                 "items": done.items,
                 "journals": done.journals,
                 "redis_keys": done.redis_keys,
+                "presets": done.presets,
                 "live": list(done.live),
                 "compacted": done.compacted,
             }
@@ -71,7 +74,7 @@ def _nothing_of(session_id: str) -> NoReturn:
 def _print(done: Erasure) -> None:
     typer.echo(
         f"removed: {done.records} records with {done.items} items, {done.journals} journals, "
-        f"{done.redis_keys} keys in Redis"
+        f"{done.redis_keys} keys in Redis, {done.presets} presets"
     )
     for session_id in done.live:
         typer.echo(f"session {session_id} goes on; what it leaves is removed when it ends")

@@ -1,5 +1,6 @@
 """
-Erasing a session or a user: rows, search index, journals, streams, state; and a mark against its return.
+Erasing a session or a user: rows, search index, journals, streams, state, a user's presets; and a mark
+against its return.
 
 What this cannot reach: backups, PostgreSQL's write-ahead log and replicas, snapshots of disks and of Redis,
 and the machines that are cut off (what those bring later is removed when it turns up, for 30 days).
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import redis as redis_client
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, delete, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.transcripts.append_file import is_being_written
@@ -26,6 +27,7 @@ from agent.transcripts.reading import read_journals, sessions_on_disk
 from agent.transcripts.recorded import remove_record
 from agent.transcripts.stream import read_stream, sessions_in_streams
 from agent.transcripts.tables import transcripts
+from config_store.tables import presets
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class Erasure:
     """Sessions that go on: all that they leave is removed when they end."""
     compacted: bool = True
     """Whether the database's file was rewritten, so that no trace stays in its free space."""
+    presets: int = 0
 
     def __add__(self, other: "Erasure") -> "Erasure":
         return Erasure(
@@ -56,6 +59,7 @@ class Erasure:
             self.redis_keys + other.redis_keys,
             self.live + other.live,
             self.compacted and other.compacted,
+            self.presets + other.presets,
         )
 
 
@@ -77,22 +81,26 @@ def erase_user(
     owner: Owner, *, engine: Engine, journals: Path, redis: "redis_client.Redis | None" = None
 ) -> Erasure:
     """
-    Remove everything that is kept of one user's sessions, recorded or not; sessions that the user starts
-    from now on are new ones. Raises as `erase_session`, and ValueError for an owner without a user.
+    Remove everything that is kept of one user: presets, and sessions, recorded or not; those that the user
+    saves or starts from now on are new ones. Raises as `erase_session`, and ValueError for an owner without a
+    user.
     """
     if not owner.user_id:
         raise ValueError("erase: a user is needed")
     everywhere = isinstance(owner.organization, Everyone)
     organization = None if isinstance(owner.organization, Everyone) else owner.organization
+    of_user = [presets.c.user_id == owner.user_id]
+    if not everywhere:
+        of_user.append(presets.c.organization == (organization or ""))
     try:
         with writing(engine) as connection:
             mark_user(connection, organization, owner.user_id, everywhere=everywhere)
             recorded = list(
                 connection.execute(select(transcripts.c.session_id).where(owner.condition())).scalars()
             )
+            done = Erasure(presets=connection.execute(delete(presets).where(*of_user)).rowcount)
     except SQLAlchemyError as exc:
         raise trouble(exc) from exc
-    done = Erasure()
     for session_id in dict.fromkeys([*recorded, *_unrecorded(owner, journals, redis)]):
         done += _erase(session_id, engine, journals, redis)
     return done + Erasure(compacted=compact(engine))
@@ -143,7 +151,7 @@ def compact(engine: Engine) -> bool:
         cursor = connection.cursor()
         if engine.dialect.name == "postgresql":
             connection.driver_connection.autocommit = True  # type: ignore[union-attr]
-            cursor.execute("VACUUM items, journals, transcript_agents, transcripts")
+            cursor.execute("VACUUM items, journals, transcript_agents, transcripts, presets")
             connection.driver_connection.autocommit = False  # type: ignore[union-attr]
         else:
             # The index only notes what is deleted, and holds the words until its parts are merged.

@@ -9,7 +9,9 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from agent.cli import build, db, transcripts
+from agent.transcripts.database import open_engine
 from agent.transcripts.journal import Journal
+from config_store.presets import PresetStore
 from tests.transcripts.conftest import talk
 
 
@@ -23,6 +25,13 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(*arguments: str, app: Any = transcripts.app) -> Result:
     return CliRunner().invoke(app, list(arguments))
+
+
+def keep_preset(data: Path, user: str, organization: str | None = None) -> None:
+    """A preset of this user in the database of the commands."""
+    engine = open_engine(f"sqlite:///{data / 'agent.db'}")
+    PresetStore(engine).save(user, "calm", {}, bundle="b", organization=organization)
+    engine.dispose()
 
 
 def test_finalize_list_show(data: Path) -> None:
@@ -191,9 +200,13 @@ def test_erase(data: Path) -> None:
     run("finalize")
     assert run("erase").exit_code == 2
     assert run("erase", "--session", "s-1", "--user", "u1").exit_code == 2
+    keep_preset(data, "u1")
     answer = json.loads(run("erase", "--user", "u1", "--json").stdout)
-    assert (answer["sessions"], answer["records"], answer["items"]) == (["s-1"], 1, 2)
+    assert (answer["sessions"], answer["records"], answer["items"], answer["presets"]) == (["s-1"], 1, 2, 1)
     assert run("show", "s-1").exit_code == 2
+    keep_preset(data, "u1", organization="acme")
+    assert run("erase", "--user", "u1", "--organization", "").stdout.endswith(", 0 presets\n")
+    assert run("erase", "--user", "u1", "--organization", "acme").stdout.endswith(", 1 presets\n")
     assert "removed: 0 records" in run("erase", "--session", "s-1").stdout
 
 

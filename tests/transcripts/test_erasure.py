@@ -16,6 +16,7 @@ from agent.transcripts.orphans import is_over
 from agent.transcripts.retention import expire
 from agent.transcripts.search import search
 from agent.transcripts.shipping import Shipper
+from config_store.presets import PresetStore
 from tests.transcripts.conftest import talk
 
 CANARY = "xylophonecanary"
@@ -62,6 +63,7 @@ def test_no_byte_is_left_in_sqlite(tmp_path: Path, journals: Path) -> None:
     talk(journals, "s-1", said=(f"my {CANARY} is secret",) * 20, user_id="canaryuser")
     finalize("s-1", engine=engine, journals=journals)
     talk(journals, "s-1", said=(CANARY,), attempt=2, user_id="canaryuser")
+    PresetStore(engine).save("canaryuser", "mine", {"system_prompt_text": CANARY}, bundle="b")
 
     def everything() -> bytes:
         return b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
@@ -92,6 +94,31 @@ def test_user_s_sessions_recorded_or_not(engine: Engine, journals: Path, valkey_
         finalize(session_id, engine=engine, journals=journals)
     assert finalize("streamed", engine=engine, journals=journals / "x").action == "erased"
     assert recorded(engine) == ["other org", "other user"]
+
+
+def test_user_s_presets_go_too(engine: Engine, journals: Path) -> None:
+    """Those of the user in one organization, in none, or in all; other users' and organizations' stay."""
+    store = PresetStore(engine)
+
+    def left() -> set[tuple[str, str | None]]:
+        owners = [
+            (user, organization) for user in ("ann", "bob") for organization in (None, "acme", "globex")
+        ]
+        return {owner for owner in owners if store.list(*owner)}
+
+    for name in ("calm", "quick"):
+        for user, organization in (("ann", None), ("ann", "acme"), ("ann", "globex"), ("bob", "acme")):
+            store.save(user, name, {"pace": 1}, bundle="b", organization=organization)
+    assert erase_user(Owner("acme", "ann"), engine=engine, journals=journals).presets == 2
+    assert left() == {("ann", None), ("ann", "globex"), ("bob", "acme")}
+    assert erase_user(Owner(None, "ann"), engine=engine, journals=journals).presets == 2
+    assert left() == {("ann", "globex"), ("bob", "acme")}
+    store.save("ann", "calm", {}, bundle="b")
+    assert erase_user(Owner(EVERYONE, "ann"), engine=engine, journals=journals).presets == 3
+    assert left() == {("bob", "acme")}
+    talk(journals, "s-1", user_id="bob", organization="acme")
+    assert erase_session("s-1", engine=engine, journals=journals).presets == 0
+    assert left() == {("bob", "acme")}, "a session has no presets"
 
 
 def test_live_session_is_removed_when_it_ends(engine: Engine, journals: Path) -> None:
