@@ -16,9 +16,10 @@ from livekit import api
 from redis.exceptions import RedisError
 
 from agent import library, room, stores
+from agent.cores import usable_cores
 from agent.health import unwritable
 from agent.services.valkey import ValkeyError, connect_only
-from agent.settings import Settings, SettingsError
+from agent.settings import SESSIONS_PER_CORE, Settings, SettingsError
 from agent.transcripts import migrations
 from agent.transcripts.database import DatabaseTroubleError
 from config_store.python_names import python_names
@@ -55,6 +56,7 @@ async def examine(settings: Settings) -> list[Finding]:
         ("bundles", _bundles),
         ("keys", _keys),
         ("modules", _modules),
+        ("cap", _cap),
         ("data", _data),
         ("port", _port),
     ]
@@ -228,6 +230,12 @@ async def _keys(settings: Settings) -> Finding:
         said = "; ".join(f"{variable} for {', '.join(names)}" for variable, names in sorted(wanted.items()))
         return Finding("keys", False, f"not set: {said}", "set them in the environment or in .env")
     return Finding("keys", True, "every bundle has the keys of its models")
+
+
+async def _cap(settings: Settings) -> Finding:
+    per_core = f"{SESSIONS_PER_CORE} for each core that it may use, {usable_cores()}"
+    source = per_core if settings.max_sessions is None else "AGENT_MAX_SESSIONS"
+    return Finding("cap", True, f"{settings.session_cap} sessions at once ({source})")
 
 
 async def _data(settings: Settings) -> Finding:

@@ -14,9 +14,12 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from agent.cores import usable_cores
 from config_store.redis_url import parse_redis_url
 
 _DATABASES = ("sqlite", "postgresql", "postgres", "postgresql+psycopg")
+SESSIONS_PER_CORE = 6
+"""From the benchmark of calls on 2 cores."""
 ENVIRONMENT_FILE = ".env"
 """Read from the working folder when present; the environment wins over it."""
 
@@ -73,7 +76,7 @@ class Settings(BaseSettings):
     modules: Annotated[tuple[str, ...], NoDecode] = ()
     """Python modules, comma separated, that bundles may take tools and agent classes from."""
     max_sessions: int | None = Field(None, ge=1)
-    """Most sessions at once on this worker; unset: 6 per core, from the benchmark of calls on 2 cores."""
+    """Most sessions at once on this worker; unset: 6 per core that it may use, as measured on 2 cores."""
     drain_seconds: float = Field(60.0, ge=0)
     """Longest time in seconds that sessions may go on after SIGTERM before they get their goodbye."""
     job_memory_mb: int = Field(1024, ge=0)
@@ -151,8 +154,8 @@ class Settings(BaseSettings):
 
     @property
     def session_cap(self) -> int:
-        """Most sessions at once: AGENT_MAX_SESSIONS, else 6 per core."""
-        return self.max_sessions or 6 * (os.cpu_count() or 1)
+        """Most sessions at once: AGENT_MAX_SESSIONS, else 6 per core that this process may use."""
+        return self.max_sessions or SESSIONS_PER_CORE * usable_cores()
 
     def database(self) -> str:
         """The SQLAlchemy URL; without DATABASE_URL the embedded SQLite file under AGENT_DATA."""

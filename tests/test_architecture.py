@@ -12,7 +12,8 @@ ROOT = Path(__file__).parent.parent
 
 BELOW: dict[str, tuple[str, ...]] = {
     # A package or module, and what of the worker it may import. What is not named here stands above all.
-    "agent.settings": (),
+    "agent.cores": (),
+    "agent.settings": ("agent.cores",),
     "agent.ending": (),
     "agent.clock": (),
     "agent.heard": (),

@@ -1,6 +1,8 @@
 """`agent doctor`: each part that is wrong is named with its cause and its cure, whatever else is wrong."""
 
 import json
+import os
+import re
 import socket
 import subprocess
 import sys
@@ -44,7 +46,8 @@ async def found(right: dict[str, Any], part: str, **wrong: Any) -> Finding:
     """What is said of one part when these settings are wrong; every other part is looked at all the same."""
     findings = {finding.part: finding for finding in await examine(Settings(**{**right, **wrong}))}
     assert set(findings) == {
-        "library", "livekit", "clock", "redis", "database", "bundles", "keys", "modules", "data", "port",
+        "library", "livekit", "clock", "redis", "database", "bundles", "keys", "modules", "cap", "data",
+        "port",
     }  # fmt: skip
     return findings[part]
 
@@ -202,10 +205,10 @@ def test_one_line_each_and_json(tmp_path: Path) -> None:
     (text, problems), (data, more) = [doctor.communicate(timeout=60) for doctor in asked]
     assert ([doctor.returncode for doctor in asked], problems, more) == ([1, 1], "", "")
     lines = text.splitlines()
-    assert len(lines) == 10
+    assert len(lines) == 11
     assert all(line.startswith(("ok  ", "bad ")) for line in lines)
     assert "LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET not set" in text
-    assert [set(one) for one in json.loads(data)] == [{"part", "ok", "what", "cure"}] * 10
+    assert [set(one) for one in json.loads(data)] == [{"part", "ok", "what", "cure"}] * 11
 
 
 class serving:  # noqa: N801 - reads as what it is in `async with`
@@ -231,3 +234,12 @@ async def test_modules_and_the_default_bundle(right: dict[str, Any]) -> None:
     assert not default.ok
     assert "'goood'" in default.what
     assert (await found(right, "bundles", default_bundle="good")).ok
+
+
+async def test_the_cap_and_where_it_comes_from(right: dict[str, Any]) -> None:
+    """How many sessions the worker would take, by the setting or by its cores."""
+    assert (await found(right, "cap", max_sessions=7)).what == "7 sessions at once (AGENT_MAX_SESSIONS)"
+    cores = len(os.sched_getaffinity(0))
+    by_cores = await found(right, "cap")
+    assert by_cores.ok
+    assert re.fullmatch(rf"{6 * cores} sessions at once \(6 for each core .*, {cores}\)", by_cores.what)
