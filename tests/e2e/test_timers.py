@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from agent.running import end_session
 from tests.e2e.harness import RunningWorker, said
 from tests.e2e.together import Together
 
@@ -32,6 +33,20 @@ async def test_a_silent_caller_is_asked_and_then_the_call_ends(worker: RunningWo
     assert (warning["kind"], warning["seconds_left"]) == ("idle", 2.0)
     assert record["end_reason"] == "idle"
     assert said(record, "assistant") == ["Welcome to the shop.", "Are you still there?", "The call ends now."]
+    assert [i["name"] for i in record["items"] if i["type"] == "event"] == ["idle_prompt"]
+
+
+@together.situation
+async def test_a_silent_caller_is_asked_also_where_no_silence_ends_the_call(worker: RunningWorker) -> None:
+    """Without an idle end the prompt is heard and recorded, and no warning of an end comes with it."""
+    started = await worker.session("idle-2", bundle="patient")
+    async with worker.caller(started) as caller:
+        await caller.wait_words("Are you still there", within=10)
+        await end_session(worker.settings, "idle-2", reason="operator", wait=False)
+        await caller.wait_event("ended", reason="operator", within=15)
+        assert [event["type"] for event in caller.events] == ["config_applied", "ended"]
+
+    record = await worker.transcript("idle-2")
     assert [i["name"] for i in record["items"] if i["type"] == "event"] == ["idle_prompt"]
 
 
