@@ -9,6 +9,7 @@ from livekit import api
 
 from agent.demo.caller import Caller
 from agent.services.livekit_server import LiveKitServer
+from agent.starting import Started
 from tests.e2e.harness import BUNDLES, RunningWorker, dispatch_metadata
 
 pytestmark = pytest.mark.e2e
@@ -20,6 +21,12 @@ async def hears_the_agent(caller: Caller) -> None:
     await caller.heard_speech(after=caller.joined_at)
 
 
+def answered(worker: RunningWorker, started: Started) -> tuple[str, str, str, api.VideoGrants | None, str]:
+    """What an answer says, and whom its token lets in where; a token also has its time."""
+    claims = api.TokenVerifier(worker.server.api_key, worker.server.api_secret).verify(started.token)
+    return started.session_id, started.room, started.url, claims.video, claims.identity
+
+
 async def end(worker: RunningWorker, session_id: str) -> dict[str, object]:
     """End a session by command; its record."""
     async with worker.redis() as client:
@@ -28,12 +35,19 @@ async def end(worker: RunningWorker, session_id: str) -> dict[str, object]:
 
 
 async def test_a_room_made_with_the_agent_in_it(worker: RunningWorker) -> None:
-    """`agent session start`: the agent is there before the user, and a second call makes no second agent."""
+    """
+    `agent session start`: the agent is there before the user. Calling again, before the user comes and while
+    they are there, gives the same answer and asks for no second agent.
+    """
     started = await worker.session("way-room")
-    again = await worker.session("way-room")
+    waiting = await worker.session("way-room")
     async with worker.caller(started) as caller:
         await hears_the_agent(caller)
-        assert again.room == started.room
+        live = await worker.session("way-room")
+        for again in (waiting, live):
+            assert answered(worker, again) == answered(worker, started)
+        async with worker.livekit() as lkapi:
+            assert len(await lkapi.agent_dispatch.list_dispatch("way-room")) == 1
         assert len(caller.agents_seen) == 1
         record = await end(worker, "way-room")
 
