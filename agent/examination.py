@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 from livekit import api
-from redis.exceptions import RedisError
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
 
 from agent import library, room, stores
 from agent.cores import usable_cores
@@ -163,7 +164,7 @@ async def _redis(settings: Settings) -> Finding:
     client = stores.open_redis(url, LOOK_SECONDS)
     try:
         await client.ping()
-        policy = stores.text((await client.config_get("maxmemory-policy")).get("maxmemory-policy", ""))
+        policy = await _eviction_policy(client)
     except (RedisError, OSError) as exc:
         return Finding("redis", False, f"REDIS_URL: {type(exc).__name__}", "check the address, or unset it")
     finally:
@@ -173,7 +174,19 @@ async def _redis(settings: Settings) -> Finding:
         return Finding(
             "redis", False, f"maxmemory-policy {policy} may drop live sessions", "set it to noeviction"
         )
+    if not policy:
+        return Finding(
+            "redis", True, "answers; its maxmemory-policy could not be read, see that it is noeviction"
+        )
     return Finding("redis", True, "answers")
+
+
+async def _eviction_policy(client: Redis) -> str:
+    """From INFO, as managed servers forbid CONFIG; empty where that is forbidden too, or does not say."""
+    try:
+        return str((await client.info("memory")).get("maxmemory_policy", ""))
+    except ResponseError:
+        return ""
 
 
 async def _database(settings: Settings) -> Finding:

@@ -22,6 +22,7 @@ from agent.services.ports import free_ports
 from agent.services.valkey import EmbeddedValkey
 from agent.settings import Settings
 from agent.transcripts import migrations
+from tests.config_store.servers import Server
 from tests.transcripts.test_migrations import newer  # noqa: F401 - a fixture
 
 TEXT_ONLY = "modality_profile: text_only\nagents: {a: {instructions: You help.}}\n"
@@ -168,6 +169,35 @@ async def test_a_redis_that_would_lose_sessions(right: dict[str, Any], tmp_path:
             assert (finding.ok, policy in finding.what, "noeviction" in finding.cure) == (False, True, True)
         client.config_set("maxmemory-policy", "noeviction")
         assert (await found(right, "redis", redis_url=SecretStr(valkey.url))).ok
+
+
+@pytest.mark.parametrize(("forbidden", "is_seen"), [("-config", True), ("-@dangerous", False)])
+async def test_a_redis_with_an_acl(
+    right: dict[str, Any], tmp_path: Path, forbidden: str, is_seen: bool
+) -> None:
+    """Without CONFIG nothing is wrong and a lossy policy is seen all the same; without INFO it is said."""
+    acl = ("--user", "ann", "on", ">ann-password", "~*", "&*", "+@all", forbidden)
+    with Server(tmp_path / "valkey", *acl) as server:
+        url = SecretStr(f"redis://ann:ann-password@127.0.0.1:{server.port}")
+        assert await found(right, "redis", redis_url=url) == Finding(
+            "redis",
+            True,
+            "answers"
+            if is_seen
+            else "answers; its maxmemory-policy could not be read, see that it is noeviction",
+        )
+        server.client().config_set("maxmemory-policy", "volatile-lru")
+        assert (await found(right, "redis", redis_url=url)).ok is not is_seen
+
+
+async def test_a_redis_that_refuses_the_user(right: dict[str, Any], tmp_path: Path) -> None:
+    """A wrong password, and a user who may not even ask whether it answers, are trouble."""
+    acl = ("--user", "ann", "on", ">ann-password", "~*", "-@all")
+    with Server(tmp_path / "valkey", *acl) as server:
+        for password in ("ann-password", "other-password"):
+            url = SecretStr(f"redis://ann:{password}@127.0.0.1:{server.port}")
+            finding = await found(right, "redis", redis_url=url)
+            assert (finding.ok, "REDIS_URL" in finding.what) == (False, True)
 
 
 async def test_a_redis_that_is_not_there(right: dict[str, Any]) -> None:
