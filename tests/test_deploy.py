@@ -1,5 +1,6 @@
 """What is deployed agrees with what the worker says of itself, and standard tools find no fault in it."""
 
+import itertools
 import shutil
 import subprocess
 import sys
@@ -61,6 +62,13 @@ def test_kubernetes_scales_below_the_cap() -> None:
     metric = found["HorizontalPodAutoscaler"]["spec"]["metrics"][0]["pods"]
     assert metric["metric"]["name"] == "agent_sessions"
     assert 0 < int(metric["target"]["averageValue"]) < cap
+
+
+def test_compose_publishes_the_ports_that_livekit_uses() -> None:
+    """Of HTTP and of media over TCP, which it has by itself, and the UDP port of media that it is told."""
+    livekit = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]["livekit"]
+    options = dict(itertools.pairwise(livekit["command"]))
+    assert livekit["ports"] == ["7880:7880", "7881:7881", "{0}:{0}/udp".format(options["--udp-port"])]
 
 
 def test_compose_and_systemd_wait_as_long_as_a_stop_may_take() -> None:
