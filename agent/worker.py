@@ -44,7 +44,7 @@ TELL_SECONDS = 1.0
 STOP_SECONDS = 10.0
 """Longest time in seconds for closing the connection and making the last records, after all sessions."""
 RECORDS_WAIT_SECONDS = 60.0
-"""How long a record may wait before no new session is taken: the disk holds the journals meanwhile."""
+"""How long a record may wait before `/readyz` says so: the disk holds the journals meanwhile."""
 FULL_LOAD = 1.0
 HIGHEST_OPEN_LOAD = 0.65
 """livekit-server never offers a job to a worker that reports 0.7 or more, and tells nobody (1.13.5)."""
@@ -118,11 +118,11 @@ class Worker:
         return server
 
     def load(self) -> float:
-        """What LiveKit is told: sessions ÷ cap, below its own limit until the cap is reached."""
+        """What LiveKit is told, often: sessions ÷ cap, below its own limit while a job would be taken."""
         sessions, cap = self._sessions(), self._settings.session_cap
         self._heartbeat.occupancy = Occupancy(self._settings.name, sessions, cap)
         share = sessions / cap
-        return FULL_LOAD if share >= 1.0 else share * HIGHEST_OPEN_LOAD
+        return FULL_LOAD if share >= 1.0 or self._lacking() else share * HIGHEST_OPEN_LOAD
 
     def _runs(self, job_id: str) -> bool:
         return any(job.job.id == job_id for job in self._server.active_jobs)
@@ -140,18 +140,28 @@ class Worker:
         return len(running) + len(self._accepted)
 
     async def _on_request(self, request: JobRequest) -> None:
-        if self._drain.is_set() or self._sessions() >= self._settings.session_cap:
-            metrics.REQUESTS.labels("draining" if self._drain.is_set() else "full").inc()
+        await asyncio.to_thread(self._journals.look)  # before the count: until the answer nothing is awaited
+        if (why := self._refusal(request.room.name)) is not None:
+            metrics.REQUESTS.labels(why).inc()
             await request.reject(terminate=False)  # so that another worker gets it at once
-            return
-        if not self._heartbeat.is_beating and self._serves(request.room.name):
-            # To the others this worker is dead, and one of them has the session dispatched again.
-            metrics.REQUESTS.labels("cut_off").inc()
-            await request.reject(terminate=False)
             return
         metrics.REQUESTS.labels("accepted").inc()
         self._accepted[request.id] = time.monotonic()
         await request.accept(identity=agent_identity(request.id))
+
+    def _refusal(self, room: str) -> str | None:
+        """Why a job in this room is left to other workers, in one word; None: it is not."""
+        if self._drain.is_set():
+            return "draining"
+        if self._sessions() >= self._settings.session_cap:
+            return "full"
+        if lacking := self._lacking():
+            logger.warning("a job is left to other workers: %s", "; ".join(lacking))
+            return "unready"
+        if not self._heartbeat.is_beating and self._serves(room):
+            # To the others this worker is dead, and one of them has the session dispatched again.
+            return "cut_off"
+        return None
 
     def _begin_recovery(self, lkapi: api.LiveKitAPI) -> Adoption:
         """From now on dead jobs are judged; what is returned looks for those of dead workers."""

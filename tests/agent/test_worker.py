@@ -6,12 +6,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from prometheus_client import REGISTRY
 from pydantic import SecretStr
 from sqlalchemy import create_engine
 
 from agent import health, library, worker
 from agent.settings import Settings
-from agent.worker import RECORDS_WAIT_SECONDS, Worker
+from agent.worker import FULL_LOAD, RECORDS_WAIT_SECONDS, Worker
 
 
 class Alone:
@@ -32,6 +33,7 @@ class Alone:
             usable=lambda: self.startable, troubles=list, providers=lambda: frozenset[str]()
         )
         self.worker = Worker(self.settings, cast(Any, bundles), create_engine("sqlite://"))
+        cast(Any, self.worker._server)._proc_pool = SimpleNamespace(processes=[])
         cast(Any, self.worker)._records = SimpleNamespace(
             waiting_seconds=lambda: self.waited, problem="the database is away"
         )
@@ -79,3 +81,72 @@ def test_what_no_call_can_do_without_keeps_sessions_from_being_adopted(
             alone.worker._asked_to_stop()
     assert not alone.adopts()
     assert len(alone.worker.unready()) == 1
+
+
+class Offer:
+    """Stands for a job that LiveKit offers."""
+
+    def __init__(self, number: int) -> None:
+        self.id = f"AJ_{number}"
+        self.room = SimpleNamespace(name=f"room-{number}")
+        self.answer: object = None
+
+    async def accept(self, *, identity: str) -> None:
+        self.answer = identity
+
+    async def reject(self, *, terminate: bool = True) -> None:
+        self.answer = ("rejected", terminate)
+
+
+async def offered(alone: Alone, number: int) -> tuple[object, float]:
+    """What a job gets for an answer, and how many were answered `unready` so far."""
+    offer = Offer(number)
+    await alone.worker._on_request(cast(Any, offer))
+    unready = REGISTRY.get_sample_value("agent_job_requests_total", {"answer": "unready"})
+    return offer.answer, unready or 0.0
+
+
+async def test_records_that_wait_refuse_no_job(alone: Alone) -> None:
+    """A database that is away, or one record that can never be made, stops no calls."""
+    alone.waited = RECORDS_WAIT_SECONDS + 1
+    assert alone.worker.load() < 0.7
+    assert (await offered(alone, 4))[0] == "agent-AJ_4"
+
+
+@pytest.mark.parametrize("lost", ["journals", "bundles"])
+async def test_a_worker_that_lacks_what_calls_need_leaves_jobs_to_others(alone: Alone, lost: str) -> None:
+    """
+    While a call could not be served LiveKit is told of a full worker, and a job that comes all the same is
+    left to others at once; afterwards jobs are taken again.
+    """
+    taken, before = await offered(alone, 1)
+    assert taken == "agent-AJ_1"
+    assert alone.worker.load() < 0.7
+    match lost:
+        case "journals":
+            alone.lose_journals()
+        case "bundles":
+            alone.startable = ()
+    assert alone.worker.load() == FULL_LOAD
+    assert await offered(alone, 2) == (("rejected", False), before + 1)
+
+    alone.startable = ("talk",)
+    if lost == "journals":
+        alone.settings.journals.unlink()
+    assert alone.worker.load() < 0.7
+    assert await offered(alone, 3) == ("agent-AJ_3", before + 1)
+
+
+async def test_telling_the_load_hardly_touches_the_disk(
+    alone: Alone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The load is told from what was seen a moment ago; a job and `/readyz` have the disk as it is."""
+    looks: list[Path] = []
+    monkeypatch.setattr(health, "unwritable", looks.append)
+    monkeypatch.setattr(health, "LOOK_SECONDS", 3600.0)
+    for _ in range(3):
+        alone.worker.load()
+    assert len(looks) == 1
+    await offered(alone, 1)
+    alone.worker.unready()
+    assert len(looks) == 3

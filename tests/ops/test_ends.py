@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from agent.services.livekit_server import LiveKitServer
+from agent.starting import NotStartedError
 from tests.e2e.harness import RunningWorker, eventually
+from tests.ops.test_cap import answers, figure
 
 pytestmark = pytest.mark.e2e
 
@@ -73,6 +75,31 @@ async def test_what_makes_a_worker_unready_and_what_ends_it(tmp_path: Path) -> N
             assert "LiveKit is lost for good" in worker.log_text()
         finally:
             worker.stop()
+
+
+async def test_an_unready_worker_takes_no_call(livekit_server: LiveKitServer, tmp_path: Path) -> None:
+    """
+    Jobs come whatever `/readyz` says: while journals cannot be written none is taken and LiveKit is told of
+    a full worker, and when they can be again, the next call is served.
+    """
+    worker = RunningWorker(livekit_server, tmp_path / "data", environment={"AGENT_NAME": "unready"})
+    try:
+        worker.start()
+        journals = worker.data / "journals"
+        shutil.rmtree(journals, ignore_errors=True)
+        journals.write_text("in the way")
+        with pytest.raises(NotStartedError) as refused:
+            await worker.session("unready-1")
+        assert (refused.value.code, answers(worker, "accepted")) == ("no_worker", 0)
+        assert figure(worker, "lk_agents_worker_load{") == 1.0
+
+        journals.unlink()
+        await eventually(lambda: figure(worker, "lk_agents_worker_load{") == 0.0, "a load of no session")
+        async with worker.caller(await worker.session("unready-2")) as caller:
+            await caller.wait_words("Welcome", within=15)
+        assert answers(worker, "accepted") == 1
+    finally:
+        worker.stop()
 
 
 SLOW = """
