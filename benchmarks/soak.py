@@ -2,12 +2,12 @@
 Many calls in sequence and eight at once, with callers that behave at random (seeded), and what they leave.
 
 `python -m benchmarks.soak --calls 200` prints what is left afterwards: records, rooms, processes, threads,
-descriptors, Redis keys, files, and the growth of the worker's memory. Exit status 1 when something is left.
+descriptors, Redis keys, files in the worker's folder of data and in its temporary folder, and the growth of
+its memory. Exit status 1 when something is left. How many callers missed something is printed beside it.
 """
 
 import argparse
 import asyncio
-import contextlib
 import random
 import sys
 import time
@@ -18,7 +18,7 @@ import redis.asyncio
 from livekit import api
 
 from agent.demo.caller import Caller, CallerError
-from agent.starting import Wanted, start_session
+from agent.starting import Started, Wanted, start_session
 from agent.transcripts.database import open_engine
 from agent.transcripts.history import EVERYONE, Filters, Owner, every_transcript
 from benchmarks import processes
@@ -38,50 +38,67 @@ THREADS = 8
 async def main(calls: int, audio: int, seed: int) -> int:
     """Run the calls and look at what is left."""
     chance = random.Random(seed)
+    missed: list[str] = []
     with Stage() as stage:
-        worker = stage.ours("ours", AGENT_SWEEP_SECONDS="2", AGENT_DATA=str(stage.folder / "ours"))
+        temporary = stage.folder / "tmp"
+        temporary.mkdir()
+        worker = stage.ours("ours", AGENT_SWEEP_SECONDS="2", TMPDIR=str(temporary))
         settings = stage.settings("ours")
-        await _call(settings, "warm", "chat", chance)
+        missed += await _call(settings, "warm", "chat", chance)
         assert worker.process is not None
         before = _state(worker.process.pid)
+        files = _files(settings.data), _files(temporary)
         started = time.monotonic()
         for number in range(calls):
-            await _call(settings, f"one-{number}", "chat", chance)
+            missed += await _call(settings, f"one-{number}", "chat", chance)
             if number % 50 == 49:
                 print(f"{number + 1} calls, {time.monotonic() - started:.0f} s", file=sys.stderr)
         for batch in range(0, audio, AT_ONCE):
             names = [f"audio-{batch + n}" for n in range(min(AT_ONCE, audio - batch))]
-            await asyncio.gather(*(_call(settings, name, "talk", chance) for name in names))
-        left = await _rest(stage, settings, worker.process.pid, before, expected=calls + audio + 1)
+            for one in await asyncio.gather(*(_call(settings, name, "talk", chance) for name in names)):
+                missed += one
+        left = await _rest(stage, settings, worker.process.pid, before, files, expected=calls + audio + 1)
     for what, value, ok in left:
         print(f"{'ok ' if ok else 'BAD'} {what}: {value}")
+    print(f"    calls whose caller missed something: {len(missed)} of {calls + audio + 1}")
+    for why in missed:
+        print(why, file=sys.stderr)
     return 0 if all(ok for _, _, ok in left) else 1
 
 
-async def _call(settings: Any, session_id: str, bundle: str, chance: random.Random) -> None:
-    """One call: a caller who chats, falls silent, leaves, comes back, or never comes."""
+async def _call(settings: Any, session_id: str, bundle: str, chance: random.Random) -> list[str]:
+    """
+    One call: a caller who chats, falls silent, leaves, comes back, or never comes.
+
+    What the caller missed is returned and is no failure: what is left is asked here.
+    """
     behaviour = chance.choice(["leave", "chat", "silent", "back", "end", "never"])
     overrides: dict[str, Any] = {"idle_timeout_seconds": 1} if behaviour == "silent" else {}
     if behaviour == "never":
         overrides["join_timeout_seconds"] = 1
     started = await start_session(settings, Wanted(session_id=session_id, bundle=bundle, overrides=overrides))
-    if behaviour == "never":
-        return
-    with contextlib.suppress(CallerError):  # what a caller misses is not what is asked here
-        async with Caller(started.url, started.token, microphone=bundle == "talk") as caller:
-            await caller.wait_event("config_applied", within=10)
-            if behaviour in ("chat", "end"):
-                await caller.write("what are your opening hours")
-                await caller.wait_words("nine", within=10)
-            if behaviour == "end":
-                async with redis.asyncio.Redis.from_url(settings.redis_url.get_secret_value()) as client:
-                    await client.xadd(f"session:{session_id}:commands", {"command": "end"})
-                await caller.wait_left(within=10)
-            if behaviour == "silent":
-                await caller.wait_left(within=10)
-        if behaviour == "back":
-            async with Caller(started.url, started.token, microphone=False) as caller:
-                await caller.wait_event("config_applied", within=5)
+    try:
+        if behaviour != "never":
+            await _behave(settings, started, behaviour, speaks=bundle == "talk")
+    except CallerError as exc:
+        return [f"{session_id}, {behaviour}: {exc}"]
+    return []
+
+
+async def _behave(settings: Any, started: Started, behaviour: str, *, speaks: bool) -> None:
+    async with Caller(started.url, started.token, microphone=speaks) as caller:
+        await caller.wait_event("config_applied", within=10)
+        if behaviour in ("chat", "end"):
+            await caller.write("what are your opening hours")
+            await caller.wait_words("nine", within=10)
+        if behaviour == "end":
+            async with redis.asyncio.Redis.from_url(settings.redis_url.get_secret_value()) as client:
+                await client.xadd(f"session:{started.session_id}:commands", {"command": "end"})
+        if behaviour in ("end", "silent"):
+            await caller.wait_left(within=10)
+    if behaviour == "back":
+        async with Caller(started.url, started.token, microphone=False) as caller:
+            await caller.wait_event("config_applied", within=5)
 
 
 def _state(pid: int) -> dict[str, float]:
@@ -95,8 +112,28 @@ def _state(pid: int) -> dict[str, float]:
     }
 
 
+def _files(folder: Path) -> set[str]:
+    """What is below a folder, apart from the database."""
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    return {path for path in found if not path.startswith("agent.db")}
+
+
+async def _keys(client: Any) -> tuple[list[str], list[str]]:
+    """The keys that no ended session and no worker has, and those of states that are no tombstones."""
+    keys = [key async for key in client.scan_iter(match="*", count=1000)]
+    states = [key for key in keys if key.endswith(":state")]
+    others = [key for key in keys if key not in states and not key.startswith(("worker", SWEEP_KEY))]
+    return others, [key for key in states if await client.hget(key, "phase") not in ("ended", "over")]
+
+
 async def _rest(
-    stage: Stage, settings: Any, pid: int, before: dict[str, float], *, expected: int
+    stage: Stage,
+    settings: Any,
+    pid: int,
+    before: dict[str, float],
+    files: tuple[set[str], set[str]],
+    *,
+    expected: int,
 ) -> list[tuple[str, str, bool]]:
     """What is left once the worker has come to rest."""
     engine = open_engine(settings.database())
@@ -108,11 +145,11 @@ async def _rest(
             stage.livekit.url, stage.livekit.api_key, stage.livekit.api_secret
         ) as lkapi:
             rooms = len((await lkapi.room.list_rooms(api.ListRoomsRequest())).rooms)
-        async with redis.asyncio.Redis.from_url(settings.redis_url.get_secret_value()) as client:
-            keys = [key.decode() async for key in client.scan_iter(match="*", count=1000)]
-        of_workers = ("worker", SWEEP_KEY)
-        keys = [key for key in keys if not key.endswith(":state") and not key.startswith(of_workers)]
+        url = settings.redis_url.get_secret_value()
+        async with redis.asyncio.Redis.from_url(url, decode_responses=True) as client:
+            keys, living = await _keys(client)
         journals = sum(1 for path in settings.journals.rglob("*") if path.is_file())
+        data, temporary = _files(settings.data) - files[0], _files(stage.folder / "tmp") - files[1]
         now = _state(pid)
         grown = {
             name: f"{before[name]:g} → {now[name]:g}" for name in ("processes", "threads", "descriptors")
@@ -122,7 +159,10 @@ async def _rest(
             ("records", f"{len(records)} of {expected}", len(records) == len(set(records)) == expected),
             ("rooms", str(rooms), rooms == 0),
             ("keys apart from tombstones and workers", str(keys[:5]), not keys),
+            ("states that are no tombstones", str(living[:5]), not living),
             ("journal files", str(journals), journals == 0),
+            ("more files with the data, apart from the database", str(sorted(data)[:5]), not data),
+            ("more temporary files", str(sorted(temporary)[:5]), not temporary),
             ("processes", grown["processes"], now["processes"] <= before["processes"]),
             ("threads", grown["threads"], now["threads"] <= before["threads"] + THREADS),
             ("descriptors", grown["descriptors"], now["descriptors"] <= before["descriptors"] + DESCRIPTORS),
