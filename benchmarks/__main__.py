@@ -2,7 +2,8 @@
 `python -m benchmarks`: measure what the README states, beside a plain worker, in the same run.
 
 Everything runs on this machine on loopback: livekit-server, Valkey, the workers and the callers. Results go
-to benchmarks/results as JSON, a Markdown table and a plot.
+to benchmarks/results as JSON, a Markdown table and a plot. Exit status 1 when something that was measured now
+misses a goal or fails; the last line says what.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import capacity, figures, latency, load, silence
-from benchmarks.report import plot, table
+from benchmarks.report import Line, plot, table
 from benchmarks.stage import Stage
 
 RESULTS = Path(__file__).parent / "results"
@@ -40,8 +41,8 @@ OTHERS = (
 """Benchmarks with a command of their own, which say themselves whether their goals are reached."""
 
 
-def main() -> None:
-    """The command."""
+def main() -> int:
+    """The command; its exit status."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=2, help="rounds of each variant under load")
     parser.add_argument("--calls", type=int, default=8, help="calls at once under load")
@@ -59,12 +60,18 @@ def main() -> None:
         results[part] = _measured(part, given)
         results["machine"] = _machine()
         kept.write_text(json.dumps(results, indent=1) + "\n")
-    _report(results, given.out)
+    lines = _lines(results)
+    _report(results, [line for found in lines.values() for line in found], given.out)
+    missed = [part for part in PARTS if part in wanted and any(line.missed for line in lines[part])]
     for other in (other for other in OTHERS if other in wanted):
         print(f"## {other}\n", flush=True)
         with (given.out / f"{other}.txt").open("w") as file:
-            subprocess.run([sys.executable, "-m", f"benchmarks.{other}"], stdout=file, check=False)
+            done = subprocess.run([sys.executable, "-m", f"benchmarks.{other}"], stdout=file, check=False)
         print((given.out / f"{other}.txt").read_text(), flush=True)
+        if done.returncode != 0:
+            missed.append(other)
+    print(f"goals missed, or failed: {', '.join(missed) or 'none'}")
+    return 1 if missed else 0
 
 
 def _measured(part: str, given: argparse.Namespace) -> list[dict[str, object]]:
@@ -80,13 +87,17 @@ def _measured(part: str, given: argparse.Namespace) -> list[dict[str, object]]:
         return asyncio.run(rounds)
 
 
-def _report(results: dict[str, Any], out: Path) -> None:
-    lines = [
-        *figures.latency_lines(results),
-        *figures.load_lines(results),
-        *figures.capacity_lines(results),
-        *figures.silence_lines(results),
-    ]
+def _lines(results: dict[str, Any]) -> dict[str, list[Line]]:
+    """The figures of each part, as far as it has been measured."""
+    return {
+        "latency": figures.latency_lines(results),
+        "load": figures.load_lines(results),
+        "capacity": figures.capacity_lines(results),
+        "silence": figures.silence_lines(results),
+    }
+
+
+def _report(results: dict[str, Any], lines: list[Line], out: Path) -> None:
     if not lines:
         return
     machine = ", ".join(f"{name} {value}" for name, value in results["machine"].items())
@@ -111,4 +122,4 @@ def _machine() -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -31,6 +31,11 @@ class Line:
         """Whether the goal is."""
         return self.measure >= self.limit if self.more_is_better else self.measure <= self.limit
 
+    @property
+    def missed(self) -> bool:
+        """Whether there is a goal and it is not reached."""
+        return self.goal != "-" and not self.reached
+
 
 def middle(values: list[float]) -> float:
     """The median; NaN of nothing."""
@@ -51,7 +56,7 @@ def table(lines: list[Line], notes: list[str]) -> str:
     for line in lines:
         base = "-" if line.baseline is None else f"{line.baseline:.{_places(line)}f} {line.unit}"
         ratio = f"{line.measure:.2f} x" if line.baseline else "-"
-        reached = "" if line.goal == "-" else "reached" if line.reached else "**missed**"
+        reached = "**missed**" if line.missed else "" if line.goal == "-" else "reached"
         rows.append(
             f"| {line.what} | {base} | {line.ours:.{_places(line)}f} {line.unit} | {ratio} | {line.goal} "
             f"| {reached} | {line.runs} |"

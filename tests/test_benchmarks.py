@@ -1,9 +1,13 @@
 """How measurements become a table and drawings."""
 
+import subprocess
+import sys
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks import __main__ as benchmarks_command
 from benchmarks import figures
 from benchmarks.report import Line, curves, plot, table
 
@@ -42,6 +46,30 @@ def test_the_last_step_that_held_is_what_a_machine_holds() -> None:
     ours, lean = figures.capacity_lines({"capacity": STEPS})
     assert (ours.baseline, ours.ours, ours.reached) == (8, 12, True)
     assert (lean.ours, lean.reached) == (0, False)
+
+
+@pytest.mark.parametrize(("failing", "status", "last"), [("journal", 1, "journal"), (None, 0, "none")])
+def test_a_benchmark_that_misses_its_goals_is_named_at_the_end(
+    failing: str | None,
+    status: int,
+    last: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Those after it run all the same; the last line says which ones it was, and the exit status is 1."""
+    ran: list[str] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        ran.append(command[-1].removeprefix("benchmarks."))
+        return subprocess.CompletedProcess(command, ran[-1] == failing)
+
+    monkeypatch.setattr(benchmarks_command.subprocess, "run", run)
+    only = ["--only", "journal", "--only", "redaction"]
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *only, "--out", str(tmp_path)])
+    assert benchmarks_command.main() == status
+    assert ran == ["journal", "redaction"]
+    assert capsys.readouterr().out.splitlines()[-1] == f"goals missed, or failed: {last}"
 
 
 def test_drawings_are_svg() -> None:
