@@ -18,14 +18,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import capacity, figures, latency, load, silence
+from benchmarks import answer, capacity, figures, latency, load, silence, stop
 from benchmarks.report import Line, plot, table
 from benchmarks.stage import Stage
 
 RESULTS = Path(__file__).parent / "results"
 VARIANTS = ("bare", "ours", "lean", "bare-trimmed")
 
-PARTS = ("latency", "load", "capacity", "silence")
+PARTS = ("latency", "answer", "load", "capacity", "silence", "stop")
 OTHERS = (
     "connections",
     "timers",
@@ -79,6 +79,10 @@ def _measured(part: str, given: argparse.Namespace) -> list[dict[str, object]]:
         match part:
             case "latency":
                 return asyncio.run(latency.run(stage, calls=given.latency))
+            case "answer":
+                return asyncio.run(answer.run(stage, calls=given.latency))
+            case "stop":
+                return asyncio.run(stop.run(stage, rounds=given.rounds, calls=given.calls))
             case "silence":
                 return asyncio.run(silence.run(stage, kills=given.kills))
             case "capacity":
@@ -91,9 +95,11 @@ def _lines(results: dict[str, Any]) -> dict[str, list[Line]]:
     """The figures of each part, as far as it has been measured."""
     return {
         "latency": figures.latency_lines(results),
+        "answer": figures.answer_lines(results),
         "load": figures.load_lines(results),
         "capacity": figures.capacity_lines(results),
         "silence": figures.silence_lines(results),
+        "stop": figures.stop_lines(results),
     }
 
 

@@ -20,6 +20,10 @@ METHOD = [
     "here, gain control, and audio from before the connection. `bare, trimmed` leaves them out by hand.",
     "calls held: calls are added until one is not served, receivers make up more than 1 % of the sound, or "
     "callers hear less than 90 % of the speech they hear when there are few; server and callers included.",
+    "end of speech → first audio: from the last sound that leaves the caller's microphone to the first one "
+    "heard of the answer. Both workers wait for 0.3 s of silence and 0.1 s more until a turn is over.",
+    "SIGTERM, no time to drain: ours says the bundle's goodbye and closes the rooms. The library closes a "
+    "session before it tells anybody of the stop, so the bare worker says none.",
     "silence: from SIGKILL in mid-sentence until the caller hears the next agent. The bare worker never "
     "comes back.",
 ]
@@ -45,6 +49,48 @@ def latency_lines(results: dict[str, Any]) -> list[Line]:
         Line(what, "ms", base, middle(found[way]), goal, limit, f"{len(found[way])} calls each")
         for way, what, goal, limit in goals
         if way in found
+    ]
+
+
+def answer_lines(results: dict[str, Any]) -> list[Line]:
+    """Medians of the time from the end of a question to its answer."""
+    asked = results.get("answer", [])
+    found = {
+        way: [one["answer_ms"] for one in asked if one["way"] == way and one["answer_ms"] is not None]
+        for way in ("bare", "ours", "lean")
+    }
+    if not found["bare"]:
+        return []
+    base = middle(found["bare"])
+    what = "end of speech → first audio of the answer"
+    return [
+        Line(name, "ms", base, middle(found[way]), "≤ 1.0 x", 1.0, f"{len(found[way])} answers each")
+        for way, name in (("ours", what), ("lean", f"{what}, lean"))
+        if found[way]
+    ]
+
+
+def stop_lines(results: dict[str, Any]) -> list[Line]:
+    """What SIGTERM does to calls in progress when there is no time to drain."""
+    rounds = results.get("stop", [])
+    if not rounds:
+        return []
+    calls = rounds[0]["calls"]
+    runs = f"{sum(one['variant'] == 'ours' for one in rounds)} x {calls} calls"
+
+    def line(what: str, unit: str, field: str, goal: str, limit: float, *, more: bool = False) -> Line:
+        worst = min if more else max
+        bare, ours = (
+            worst(abs(one[field]) for one in rounds if one["variant"] == variant)
+            for variant in ("bare", "ours")
+        )
+        return Line(what, unit, bare, ours, goal, limit, runs, more_is_better=more)
+
+    return [
+        line("SIGTERM → last session over, slowest", "s", "over_seconds", "-", 1.0),
+        line("SIGTERM → exit, slowest", "s", "exit_seconds", "-", 1.0),
+        line("goodbyes heard to the end, fewest", "calls", "goodbyes", "all", calls, more=True),
+        line("exit status, worst", "", "exit_status", "0", 0.0),
     ]
 
 

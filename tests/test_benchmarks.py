@@ -48,6 +48,29 @@ def test_the_last_step_that_held_is_what_a_machine_holds() -> None:
     assert (lean.ours, lean.reached) == (0, False)
 
 
+def test_answers_that_did_not_come_are_counted_out() -> None:
+    """The median is of those that came, and how many came stands beside it."""
+    asked = [("bare", 700.0), ("bare", 900.0), ("ours", 600.0), ("ours", None)]
+    (line,) = figures.answer_lines({"answer": [{"way": way, "answer_ms": ms} for way, ms in asked]})
+    assert (line.baseline, line.ours, line.runs) == (800.0, 600.0, "1 answers each")
+    assert figures.answer_lines({}) == []
+
+
+@pytest.mark.parametrize(
+    ("goodbyes", "status", "missed"), [(4, 0, []), (3, 0, ["goodbyes"]), (4, -9, ["exit status"])]
+)
+def test_a_stop_is_as_good_as_its_worst_round(goodbyes: int, status: int, missed: list[str]) -> None:
+    """One goodbye less in one of the rounds misses the goal, and so does a worker that was killed."""
+    good = {"calls": 4, "exit_status": 0, "exit_seconds": 2.0, "over_seconds": 1.0, "goodbyes": 4}
+    ours = good | {"variant": "ours"}
+    worse = ours | {"exit_seconds": 9.0, "goodbyes": goodbyes, "exit_status": status}
+    lines = figures.stop_lines({"stop": [good | {"variant": "bare", "goodbyes": 0}, ours, worse]})
+    assert lines[1].ours == 9.0
+    assert [
+        line.what.partition(",")[0].removesuffix(" heard to the end") for line in lines if line.missed
+    ] == missed
+
+
 @pytest.mark.parametrize(("failing", "status", "last"), [("journal", 1, "journal"), (None, 0, "none")])
 def test_a_benchmark_that_misses_its_goals_is_named_at_the_end(
     failing: str | None,
