@@ -20,7 +20,7 @@ from config_store.verdict import Verdict
 
 ANSWERS_KEPT = 8
 """How many answers the state holds; a program that asks finds its own among them."""
-NO_SUCH_VOICE = "a provider has no such voice; nothing was changed"
+NOT_INSTALLED = "a provider of this session is not installed here; nothing was changed"
 
 logger = logging.getLogger(__name__)
 
@@ -94,8 +94,8 @@ class Revising:
             return _with(amendment, _limits_of_voices(old.config, amendment))
         except registry.ProviderError:
             said = tuple(
-                replace(verdict, verdict="refused", reason=NO_SUCH_VOICE, applied=NOT_GIVEN)
-                if verdict.verdict in ("applied", "clamped") or verdict.path.endswith("voice_id")
+                replace(verdict, verdict="refused", reason=NOT_INSTALLED, applied=NOT_GIVEN)
+                if verdict.verdict in ("applied", "clamped")
                 else verdict
                 for verdict in amendment.verdicts
             )
@@ -107,7 +107,9 @@ def _limits_of_voices(old: SessionConfig, amendment: Amendment) -> list[Verdict]
     new = amendment.resolved.config
     known = {(verdict.path, verdict.reason) for verdict in registry.tuning_verdicts(old)}
     found = [
-        verdict for verdict in registry.tuning_verdicts(new) if (verdict.path, verdict.reason) not in known
+        verdict
+        for verdict in registry.tuning_verdicts(new)
+        if verdict.path in amendment.changed or (verdict.path, verdict.reason) not in known
     ]
     missing = {agent: not_taken(old, new, agent) for agent in (None, *new.agents)}
     for verdict in amendment.verdicts:
@@ -118,6 +120,8 @@ def _limits_of_voices(old: SessionConfig, amendment: Amendment) -> list[Verdict]
             continue
         concerned = missing.values() if not owner else (missing.get(owner[1], frozenset()),)
         if any(aspect in lacking for lacking in concerned):
+            if aspect == "voice":  # it stays; a default that would speak does not come either
+                found = [other for other in found if other.path != verdict.path]
             found.append(_kept(verdict, aspect))
     return found
 

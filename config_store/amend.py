@@ -18,7 +18,7 @@ from config_store.completing import identity_of
 from config_store.digest import digest_of
 from config_store.dispatch import NOT_GIVEN, NotGiven
 from config_store.fields import field_at
-from config_store.fitting import fit, voice_verdicts
+from config_store.fitting import fit
 from config_store.frozen import freeze
 from config_store.layer import Layer, Prompt, read_layer
 from config_store.levels import recovery_phrase
@@ -98,8 +98,6 @@ def amend(
     digest, origins = identity_of(written, known.origins)
     if digest == digest_of(resolved.written):
         digest = resolved.digest  # of the session as it began, whatever the environment is by now
-    before = [verdict.path for verdict in voice_verdicts(resolved.written, catalog)]
-    voices = [verdict for verdict in voice_verdicts(written, catalog) if verdict.path not in before]
     new = replace(
         resolved,
         written=written,
@@ -109,8 +107,7 @@ def amend(
     )
     if cut := _cut(new, effects):
         return _refused(resolved, verdicts, cut)
-    said = with_verdicts(tuple(_timed(verdict, effects) for verdict in verdicts), tuple(voices))
-    said = new.without_secrets(said)
+    said = new.without_secrets(_timed(verdict, effects) for verdict in verdicts)
     new = replace(new, verdicts=with_verdicts(resolved.verdicts, said))
     return Amendment(new, said, freeze(effects))
 

@@ -24,8 +24,6 @@ class ProviderFacts:
     """What it offers."""
     models: Mapping[Kind, tuple[str, ...] | None] = field(default_factory=dict)
     """Names of its models by kind; None or absent: not a closed list, any name is passed on."""
-    default_voice: str | None = None
-    """The voice used when a bundle names none."""
     voices: tuple[str, ...] | None = None
     """Names of its voices; None: not a closed list."""
     voice_problem: Callable[[str], str | None] | None = None
@@ -38,12 +36,6 @@ class ProviderFacts:
     """The extra of this distribution that installs it; None: built in."""
     needs_model: frozenset[Kind] = frozenset()
     """Kinds for which a bundle must name a model."""
-
-    def has_voice(self, name: str) -> bool:
-        """Whether the provider has a voice of this name; True when nobody can know."""
-        if self.voices is not None and name not in self.voices:
-            return False
-        return self.voice_problem is None or self.voice_problem(name) is None
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,10 +1,9 @@
-"""What no longer fits after a session changed a number, a voice or a language."""
+"""What no longer fits after a session changed a number."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from config_store.catalog import Catalog
 from config_store.provenance import Provenance
 from config_store.schema import SessionConfig
 from config_store.verdict import Verdict
@@ -64,25 +63,3 @@ def _kept(
         verdicts.append(Verdict(f"{path}[{number}]", "unsupported", reason))
     known.leave_out((path,), gone)
     return [item for number, item in enumerate(items) if number not in gone]
-
-
-def voice_verdicts(config: SessionConfig, catalog: Catalog | None) -> list[Verdict]:
-    """One for each speaker whose map of voices has none for the provider that speaks, or an unknown one."""
-    found: dict[str, Verdict] = {}
-    speakers: list[str | None] = [None, *config.agents]
-    for agent in speakers:
-        path = "voice_id" if agent is None else f"agents.{agent}.voice_id"
-        voice = config.voice_id if agent is None else config.agents[agent].voice_id
-        models = config.models_for(agent)
-        speaker = models.realtime if models.tts is None else models.tts
-        if speaker is None or speaker.provider is None or voice is None:
-            continue
-        facts = catalog.providers.get(speaker.provider) if catalog is not None else None
-        default = f"; its default voice {facts.default_voice} speaks" if facts and facts.default_voice else ""
-        name = config.voice_for(agent, speaker.provider)
-        if name is None:
-            reason = f"no voice for the provider {speaker.provider}{default}"
-            found[path] = Verdict(path, "unsupported", reason)
-        elif facts is not None and not facts.has_voice(name):
-            found[path] = Verdict(path, "unsupported", f"not a voice of {speaker.provider}{default}")
-    return list(found.values())

@@ -12,7 +12,7 @@ from config_store.choosing import Chosen
 from config_store.completing import completed, given, identity_of, initial_agent
 from config_store.dispatch import NotGiven
 from config_store.errors import ConfigRefused
-from config_store.fitting import fit, voice_verdicts
+from config_store.fitting import fit
 from config_store.frozen import FrozenDict
 from config_store.layer import Layer
 from config_store.merge import lay_plain
@@ -54,7 +54,6 @@ def settle(chosen: Chosen, catalog: Catalog | None, trace: Trace | None = None) 
         paths = ", ".join(dotted(error["loc"]) for error in exc.errors(include_input=False)[:3])
         raise ConfigRefused(f"the layers do not fit together at {paths}", tuple(verdicts)) from None
     digest, origins = identity_of(config, known.origins) if is_changed else (bundle.digest, bundle.origins)
-    verdicts += voice_verdicts(config, catalog)
     return Resolved(
         written=config,
         bundle=bundle.name,

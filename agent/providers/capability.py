@@ -119,7 +119,8 @@ class Provider:
     """The variable that holds its key unless a bundle names another one; None: it needs no key."""
     extra: str | None = None
     """The extra of our distribution that installs it; None: always installed."""
-    default_voice: str | None = None
+    default_voice: Callable[[Kind, str], str] | None = None
+    """The voice where none is named, by kind and language (BCP 47); None: the plugin's own."""
     voices: tuple[str, ...] | None = None
     """The voices where they are a closed list; None: any name goes to the provider as it is."""
     voice_problem: Callable[[str], str | None] | None = None
@@ -130,6 +131,12 @@ class Provider:
     """By kind, the arguments of `update_options` for a request: what can change in a live call."""
     languages: str = ""
     """Which languages it speaks and understands, in words, for the documentation."""
+
+    def has_voice(self, name: str) -> bool:
+        """Whether it has a voice of this name; True when nobody here can know."""
+        if self.voices is not None and name not in self.voices:
+            return False
+        return self.voice_problem is None or self.voice_problem(name) is None
 
     @property
     def installed(self) -> bool:

@@ -16,7 +16,7 @@ from agent.providers.capability import Request
 from agent.providers.directory import provider_for
 from agent.providers.loudness import LoudTTS
 from agent.providers.relay import RelayTTS
-from agent.providers.speaking import requests
+from agent.providers.speaking import requests, spoken_by
 from config_store.schema import Kind, SessionConfig
 
 Aspect = Literal["voice", "tuning", "language"]
@@ -73,22 +73,24 @@ def not_taken(old: SessionConfig, new: SessionConfig, agent: str | None) -> froz
     What differs between two configs that the voice of an agent (None: of the session) cannot take up live.
 
     Loudness is not among it: it is gain on the frames, and always can. A member of a fallback list that
-    cannot counts like the first one.
+    cannot counts like the first one. A voice by its name and the same one by default do not differ.
 
     Raises:
-        ProviderError: A provider has no such voice.
+        ProviderError: A provider is not installed here.
     """
     kind: Kind = "realtime" if new.models_for(agent).tts is None else "tts"
     before = requests(kind, old, agent, getattr(old.models_for(agent), kind), None)
     after = requests(kind, new, agent, getattr(new.models_for(agent), kind), None)
     found: set[Aspect] = set()
     for was, wanted in zip(before, after, strict=False):
-        settings = provider_for(wanted.model).live.get(kind) or _nothing
+        provider = provider_for(wanted.model)
+        settings = provider.live.get(kind) or _nothing
         steps: dict[Aspect, Any] = {
-            "voice": replace(was, voice=wanted.voice),
             "tuning": replace(was, tuning=wanted.tuning),
             "language": replace(was, language=wanted.language),
         }
+        if spoken_by(kind, provider, was) != spoken_by(kind, provider, wanted):
+            steps["voice"] = replace(was, voice=wanted.voice)
         found |= {name for name, step in steps.items() if step != was and settings(step) == settings(was)}
     return frozenset(found)
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent.providers.capability import Offer, Provider, ProviderError, Request, exact, unsupported
+from agent.providers.capability import Offer, Provider, Request, exact, unsupported
 from agent.providers.options import thawed
+from config_store.schema import Kind
 
 VOICES = (
     "alloy", "ash", "ballad", "cedar", "coral", "echo", "fable",
@@ -41,6 +42,11 @@ def voice_problem(voice: str) -> str | None:
     if voice in VOICES or voice.startswith("voice_"):
         return None
     return f"openai has no voice {voice!r}; it has {', '.join(VOICES)}"
+
+
+def default_voice(kind: Kind, _language: str) -> str:
+    """The voice where none is named."""
+    return "marin" if kind == "realtime" else "ash"
 
 
 def _connection(request: Request) -> dict[str, Any]:
@@ -77,7 +83,7 @@ def _tts(request: Request) -> Any:
 
 def tts_settings(request: Request) -> dict[str, Any]:
     """What depends on voice and tuning, for the constructor and for `update_options`."""
-    settings: dict[str, Any] = {"voice": _voice(request), "speed": request.tuning.pace or 1.0}
+    settings: dict[str, Any] = {"voice": request.voice or "ash", "speed": request.tuning.pace or 1.0}
     settings["instructions"] = request.tuning.instructions or ""
     return settings
 
@@ -88,7 +94,7 @@ def _realtime(request: Request) -> Any:
 
     from agent.providers.patience import once_more
 
-    arguments = {**_connection(request), "voice": _voice(request, default="marin")}
+    arguments = {**_connection(request), "voice": request.voice or "marin"}
     # the words of the user for the transcript; the model itself listens to the sound
     arguments["input_audio_transcription"] = AudioTranscription(
         model="gpt-4o-mini-transcribe", language=request.language.split("-")[0]
@@ -109,22 +115,13 @@ def _live_realtime(request: Request) -> dict[str, Any]:
     return {"speed": request.tuning.pace or 1.0}
 
 
-def _voice(request: Request, default: str = "ash") -> str:
-    if request.voice is None:
-        return default
-    problem = None if request.model.base_url else voice_problem(request.voice)
-    if problem is not None:
-        raise ProviderError(problem)
-    return request.voice
-
-
 _BY_FIELDS = {"model": "model", "base_url": "base_url", "temperature": "temperature"}
 
 OPENAI = Provider(
     name="openai",
     packages=("livekit.plugins.openai",),
     key_env="OPENAI_API_KEY",
-    default_voice="ash",
+    default_voice=default_voice,
     voice_problem=voice_problem,
     languages="most; STT takes the language as a hint, TTS follows the text",
     live={"tts": tts_settings, "stt": _live_stt, "realtime": _live_realtime},

@@ -96,7 +96,6 @@ def _facts(provider: Provider) -> ProviderFacts:
         kinds=frozenset(provider.offers),
         # models are known by name for messages, but providers add some every month: never a closed list
         models=dict.fromkeys(provider.offers),
-        default_voice=provider.default_voice,
         voices=provider.voices,
         voice_problem=provider.voice_problem,
         key_env=provider.key_env,

@@ -33,16 +33,35 @@ def requests(
             model=model,
             key=None if keys is None else key_for(provider, model, keys),
             language=config.target_language,
-            voice=voice_of(config, agent, model, primary) if speaks else None,
+            voice=voice_of(config, agent, provider, model, primary) if speaks else None,
             tuning=tuning_of(kind, provider, model, config, agent)[0] if speaks else Tuning(),
         )
 
 
 def voice_of(
-    config: SessionConfig, agent: str | None, model: ModelConfig, primary: ModelConfig
+    config: SessionConfig, agent: str | None, provider: Provider, model: ModelConfig, primary: ModelConfig
 ) -> str | None:
     """
-    The voice of one member of a fallback list; None: its provider's default.
+    The voice of one member of a fallback list; None: its provider's default, as for a name it has not.
+    """
+    name = _named(config, agent, model, primary)
+    return name if name is not None and _has(provider, model, name) else None
+
+
+def spoken_by(kind: Kind, provider: Provider, request: Request) -> str | None:
+    """The name of the voice that speaks; None: the plugin's own."""
+    default = provider.default_voice
+    return request.voice or (default(kind, request.language) if default is not None else None)
+
+
+def _has(provider: Provider, model: ModelConfig, name: str) -> bool:
+    """Whether a model has a voice of this name; what another server's address has nobody here knows."""
+    return model.base_url is not None or provider.has_voice(name)
+
+
+def _named(config: SessionConfig, agent: str | None, model: ModelConfig, primary: ModelConfig) -> str | None:
+    """
+    The voice that the configuration names for one member of a fallback list.
 
     A voice that is one name belongs to the primary's provider; another provider takes only what a map has
     for it, because one provider's name of a voice means nothing to another.
@@ -79,7 +98,8 @@ def tuning_verdicts(config: SessionConfig) -> list[Verdict]:
     for agent in (None, *config.agents):
         for verdict in _voice_verdicts(config, agent):
             knob = verdict.path.rpartition(".")[2]
-            if agent is not None and (knob, verdict.reason, verdict.asked) in said:
+            has_own = knob == "voice_id" and agent is not None and config.agents[agent].voice_id is not None
+            if agent is not None and not has_own and (knob, verdict.reason, verdict.asked) in said:
                 continue  # inherited from the session, said there
             said.add((knob, verdict.reason, verdict.asked))
             found.setdefault((verdict.path, verdict.reason), verdict)
@@ -107,10 +127,24 @@ def _voice_verdicts(config: SessionConfig, agent: str | None) -> Iterator[Verdic
                     path, "unsupported", f"{provider.name} realtime takes none", asked=model.temperature
                 )
             yield from tuning_of(kind, provider, model, config, agent)[1]
-            asked = config.voice_id or (agent is not None and config.agents[agent].voice_id)
-            if asked and voice_of(config, agent, model, primary) is None:
-                path = "voice_id" if agent is None else f"agents.{agent}.voice_id"
-                default = provider.default_voice or "the plugin's own"
-                yield Verdict(
-                    path, "unsupported", f"no voice for {provider.name}: its default speaks, {default}"
-                )
+            if kind == "tts" or models.tts is None:  # else the realtime model only thinks
+                yield from _default_speaks(kind, config, agent, provider, model, primary)
+
+
+def _default_speaks(
+    kind: Kind,
+    config: SessionConfig,
+    agent: str | None,
+    provider: Provider,
+    model: ModelConfig,
+    primary: ModelConfig,
+) -> Iterator[Verdict]:
+    """A voice is asked for, and it is the provider's default that speaks."""
+    asked = config.voice_id or (agent is not None and config.agents[agent].voice_id)
+    if not asked or voice_of(config, agent, provider, model, primary) is not None:
+        return
+    path = "voice_id" if agent is None else f"agents.{agent}.voice_id"
+    what = "no voice for" if _named(config, agent, model, primary) is None else "not a voice of"
+    request = Request(model=model, key=None, language=config.target_language)
+    default = spoken_by(kind, provider, request) or "the plugin's own"
+    yield Verdict(path, "unsupported", f"{what} {provider.name}; its default voice speaks, {default}")

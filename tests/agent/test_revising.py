@@ -5,8 +5,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from agent.attempt import Attempt
-from agent.revising import ANSWERS_KEPT, NO_SUCH_VOICE, Revising
+from agent.providers import capability
+from agent.revising import ANSWERS_KEPT, NOT_INSTALLED, Revising
 from agent.settings import Settings
 from agent.signals import Signals
 from config_store.amend import Amendment
@@ -98,14 +101,38 @@ async def test_what_a_provider_never_had_is_said() -> None:
     }  # fmt: skip
 
 
-async def test_a_voice_that_is_none_refuses_the_change() -> None:
-    """Nothing of a change is applied when the wire would refuse a part of it at the next utterance."""
-    session = Session({"tts": {"provider": "openai", "model": "gpt-4o-mini-tts"}})
+@pytest.mark.parametrize("before", [None, "coral", "ash", "somebody"])
+async def test_a_voice_that_is_none_lets_the_default_speak(before: str | None) -> None:
+    """Every time it is asked for, and whatever spoke before; the rest of the change is applied."""
+    session = Session({"tts": {"provider": "openai", "model": "gpt-4o-mini-tts"}}, voice_id=before)
 
     assert await session.asked({"voice_id": "nobody", "idle_timeout_seconds": 9}) == {
-        "voice_id": "refused", "idle_timeout_seconds": "refused",
+        "voice_id": "unsupported", "idle_timeout_seconds": "applied",
     }  # fmt: skip
-    assert session.answers[-1]["verdicts"][0]["reason"] == NO_SUCH_VOICE
+    (reason,) = [v["reason"] for v in session.answers[-1]["verdicts"] if v["path"] == "voice_id"]
+    assert reason == "not a voice of openai; its default voice speaks, ash"
+    assert await session.asked({"voice_id": "coral"}, "2-0") == {"voice_id": "applied"}
+    assert [verdict.verdict for verdict in session.resolved.verdicts if verdict.path == "voice_id"] == [
+        "applied"
+    ]
+
+
+async def test_a_locked_voice_stays_also_when_the_new_one_is_none() -> None:
+    """A realtime model does not fall back to its default in a call, and no answer says that it does."""
+    session = Session({"realtime": {"provider": "openai", "model": "gpt-realtime"}}, voice_id="ash")
+
+    assert await session.asked({"voice_id": "nobody"}) == {"voice_id": "unsupported"}
+    (verdict,) = session.answers[-1]["verdicts"]
+    assert "cannot change in a call" in verdict["reason"]
+
+
+async def test_a_provider_that_is_gone_refuses_the_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a session goes on without its provider nothing is changed, and the answer says why."""
+    session = Session({"tts": {"provider": "openai", "model": "gpt-4o-mini-tts"}})
+    monkeypatch.setattr(capability, "_found", lambda package: False)
+
+    assert await session.asked({"voice_id": "coral"}) == {"voice_id": "refused"}
+    assert session.answers[-1]["verdicts"][0]["reason"] == NOT_INSTALLED
     assert session.happened == ["written 1-0", "told config_applied"]
 
 

@@ -19,10 +19,8 @@ def _option_problems(kind: Kind, model: ModelConfig) -> Sequence[tuple[str, str]
 def catalog(environment: dict[str, str] | None = None) -> Catalog:
     """`near` needs nothing; `openai` and `voices` need keys; `picky` a model; `extra` is not installed."""
     providers = [
-        ProviderFacts(
-            "near", ALL, models={"llm": ("small", "large")}, default_voice="anna", voices=("anna", "bob")
-        ),
-        ProviderFacts("openai", ALL, default_voice="ash", key_env="OPENAI_API_KEY"),
+        ProviderFacts("near", ALL, models={"llm": ("small", "large")}, voices=("anna", "bob")),
+        ProviderFacts("openai", ALL, key_env="OPENAI_API_KEY"),
         ProviderFacts("elevenlabs", frozenset({"stt", "tts"}), key_env="ELEVEN_API_KEY"),
         ProviderFacts(
             "voices", frozenset({"tts"}), voice_problem=lambda name: None if name == "v" else "no such voice"

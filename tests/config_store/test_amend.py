@@ -161,14 +161,6 @@ async def test_a_later_verdict_takes_the_place_of_an_earlier_one(bundles: Bundle
     ]  # fmt: skip
 
 
-async def test_a_voice_that_the_provider_lacks_is_not_called_applied(bundles: Bundles) -> None:
-    """There is one verdict for it, which says who speaks instead."""
-    _, new = await amended(bundles, {"voice_id": "nobody"})
-
-    assert [(v.path, v.verdict) for v in new.verdicts] == [("voice_id", "unsupported")]
-    assert "anna" in new.verdicts[0].reason
-
-
 EFFECTS: dict[str, Effect] = {
     "now": "now", "next utterance": "next_utterance", "next session": "next_session",
 }  # fmt: skip

@@ -86,6 +86,38 @@ async def test_a_change_of_voice_is_heard_from_the_next_utterance_on(worker: Run
 
 
 @together.situation
+async def test_a_voice_that_is_none_lets_the_default_speak(worker: RunningWorker) -> None:
+    """At the start, at a handover and in a change: the call goes on with the voice that the verdict names."""
+    wrong = {"voice_id": "zz-nope", "agents": {"sales": {"voice_id": {"offline": "zz-nope"}}}}
+    started = await worker.session("live-nope", overrides=wrong)
+    async with worker.caller(started) as caller:
+        greeting = (await caller.heard_all(after=caller.joined_at))[0]
+        first = await answer(caller)
+        await change_session(worker.settings, "live-nope", {"voice_id": "en-us+f3"})
+        changed = await answer(caller)
+        back = await change_session(worker.settings, "live-nope", {"voice_id": "zz-nope"})
+        again = await answer(caller)
+        asked = time.monotonic()
+        await caller.write("transfer me to sales")
+        sales = (await caller.heard_all(after=asked))[0]
+        heard = [
+            caller.hearing.between(one.start, one.end) for one in (first, changed, again, sales, greeting)
+        ]
+        await end_session(worker.settings, "live-nope", reason="operator", wait=False)
+        await caller.wait_event("ended", within=15)
+
+    low, high, same, other, welcome = [fundamental_hz(sound) for sound in heard]
+    assert high > low * 1.2
+    assert [same, other, welcome] == [pytest.approx(low, rel=0.15)] * 3
+    assert [(v["path"], v["verdict"]) for v in back["verdicts"]] == [("voice_id", "unsupported")]
+    record = await worker.transcript("live-nope")
+    assert record["end_reason"] == "operator"
+    reasons = {v["path"]: v["reason"] for v in record["verdicts"] if v["verdict"] == "unsupported"}
+    assert reasons["voice_id"] == reasons["agents.sales.voice_id"]
+    assert reasons["voice_id"] == "not a voice of offline; its default voice speaks, en-us"
+
+
+@together.situation
 async def test_a_loudness_where_there_was_none_is_heard_from_both_agents(worker: RunningWorker) -> None:
     """The first gain puts another voice before the one that is there, for later agents as well."""
     started = await worker.session("live-loud")

@@ -10,6 +10,7 @@ from livekit import rtc
 from agent.providers import registry
 from agent.providers.live import apply, apply_voice, not_taken
 from agent.providers.loudness import LoudTTS
+from agent.providers.offline.espeak import EspeakTTS
 from config_store.schema import SessionConfig
 from tests.doubles.audio import dbfs, tone
 from tests.doubles.elevenlabs_server import ElevenLabsDouble
@@ -149,8 +150,21 @@ def test_what_a_voice_cannot_take_up_is_known_before() -> None:
     assert not_taken(*free, None) == frozenset()
 
 
-def test_a_voice_that_is_none_is_an_error_before_anything_changes() -> None:
-    """OpenAI's voices are a closed list: another name is refused before it reaches the wire."""
-    model = {"provider": "openai", "model": "gpt-4o-mini-tts"}
-    with pytest.raises(registry.ProviderError):
-        not_taken(*_pair("tts", model, {"voice_id": "ash"}, {"voice_id": "nobody"}), None)
+async def test_a_voice_that_is_none_makes_the_default_speak() -> None:
+    """The offline voice goes back to the one of the language, and an unknown variant counts as unknown."""
+    before = {"voice_id": "en-us+f3", "target_language": "hi-IN"}
+    for wrong in ("zz-nope", "en-us+nope"):
+        old, new = _pair("tts", {"provider": "offline"}, before, {**before, "voice_id": wrong})
+        voice = registry.build_tts(old, None, KEYS)
+        assert isinstance(voice, EspeakTTS)
+        assert not_taken(old, new, None) == frozenset()
+        assert apply("tts", voice, old, new, None)
+        assert voice.voice.name == "hi"
+        await registry.close(voice)
+
+
+def test_the_default_by_its_name_is_no_change() -> None:
+    """A realtime model that speaks with its default already cannot be said to lack that voice."""
+    model = {"provider": "openai", "model": "gpt-realtime"}
+    assert not_taken(*_pair("realtime", model, {}, {"voice_id": "marin"}), None) == frozenset()
+    assert not_taken(*_pair("realtime", model, {}, {"voice_id": "ash"}), None) == {"voice"}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.providers.capability import Offer, Provider, Request, exact, unsupported
-from agent.providers.offline.voices import DEFAULT_VOICE, voice_for_language, voice_problem
+from agent.providers.offline.voices import voice_for_language, voice_problem
 from agent.providers.options import thawed
 
 _ONLY_ELEVENLABS = unsupported("ElevenLabs only")
@@ -84,7 +84,7 @@ OFFLINE = Provider(
     name="offline",
     packages=("espeakng_loader", "pocketsphinx"),
     extra="offline",
-    default_voice=DEFAULT_VOICE,
+    default_voice=lambda _kind, language: voice_for_language(language),
     live={"tts": tts_settings},
     voice_problem=voice_problem,
     languages="TTS over 100, by voice; STT English",
