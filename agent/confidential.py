@@ -66,6 +66,13 @@ def guard_stderr(settings: Settings) -> None:
         sys.stderr = GuardedStream(sys.stderr, secrets_of(settings, environment()))
 
 
+def hidden(text: str, settings: Settings) -> str:
+    """The text without any secret of this process."""
+    shown = io.StringIO()
+    GuardedStream(shown, secrets_of(settings, environment())).write(text)
+    return shown.getvalue()
+
+
 class GuardedStream(io.TextIOBase):
     """A text stream that takes secrets out of each piece that is written to it."""
 

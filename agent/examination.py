@@ -16,9 +16,10 @@ from livekit import api
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from agent import library, room, stores
+from agent import confidential, library, room, stores
 from agent.cores import usable_cores
 from agent.health import unwritable
+from agent.importing import Trial
 from agent.services.valkey import ValkeyError, connect_only
 from agent.settings import SESSIONS_PER_CORE, Settings, SettingsError
 from agent.transcripts import migrations
@@ -26,7 +27,9 @@ from agent.transcripts.database import DatabaseTroubleError
 from config_store.python_names import python_names
 
 LOOK_SECONDS = 3.0
-"""Longest look at one part."""
+"""Longest look at one part, but for the modules."""
+IMPORT_SECONDS = 30.0
+"""Longest time for importing the modules: with livekit 2 s, some times that on a busy machine."""
 MOST_SKEW_SECONDS = 30.0
 """Difference of two clocks from which on tokens may be taken for expired or not yet valid."""
 _MISSING_KEY = re.compile(r"needs a key: set (\w+)")
@@ -47,7 +50,7 @@ class Finding:
 
 
 async def examine(settings: Settings) -> list[Finding]:
-    """Look at every part; takes at most a few seconds, whatever is wrong."""
+    """Look at every part; takes a few seconds whatever is wrong, unless a module is slow to import."""
     looks: list[tuple[str, Callable[[Settings], Awaitable[Finding]]]] = [
         ("library", _library),
         ("livekit", _livekit),
@@ -66,7 +69,7 @@ async def examine(settings: Settings) -> list[Finding]:
 
 async def _look(part: str, look: Callable[[Settings], Awaitable[Finding]], settings: Settings) -> Finding:
     try:
-        async with asyncio.timeout(LOOK_SECONDS):
+        async with asyncio.timeout(LOOK_SECONDS + (IMPORT_SECONDS if look is _modules else 0.0)):
             return await look(settings)
     except TimeoutError:
         return Finding(
@@ -227,7 +230,18 @@ async def _modules(settings: Settings) -> Finding:
             "modules", False, f"of AGENT_MODULES cannot be found: {', '.join(missing)}",
             "is their folder on PYTHONPATH?",
         )  # fmt: skip
-    return Finding("modules", True, f"all {len(found)} of AGENT_MODULES are there")
+    if not settings.modules:
+        return Finding("modules", True, "AGENT_MODULES names none")
+    trial = await asyncio.to_thread(Trial, settings.modules, "spawn")
+    problems = await asyncio.to_thread(trial.problems, IMPORT_SECONDS)
+    if trial.unfinished is not None:
+        problems.append(f"module '{trial.unfinished}' is not imported after {IMPORT_SECONDS:g} s")
+    if problems:
+        return Finding(
+            "modules", False, confidential.hidden("; ".join(problems), settings),
+            "no worker starts with these modules",
+        )  # fmt: skip
+    return Finding("modules", True, f"all {len(found)} of AGENT_MODULES can be imported")
 
 
 async def _keys(settings: Settings) -> Finding:

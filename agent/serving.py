@@ -14,6 +14,7 @@ from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_af
 from agent import library, logs, room, stores
 from agent.bundles import Bundles, NoBundleError
 from agent.health import PortTakenError
+from agent.importing import START_SECONDS, Trial
 from agent.settings import Settings, SettingsError
 from agent.transcripts import migrations
 from agent.transcripts.database import DatabaseTroubleError, open_engine
@@ -36,9 +37,13 @@ class StartError(Exception):
         """More to print before it: a report on bundles, with places."""
 
 
-async def serve(settings: Settings) -> int:
+async def serve(settings: Settings, trial: Trial | None = None) -> int:
     """
     Run a worker until it is asked to stop.
+
+    Args:
+        settings: Of this process.
+        trial: The import of the modules that bundles may name, running; None: there are none.
 
     Returns:
         The exit status: 0 after a drain, 1 when LiveKit was lost for good.
@@ -56,6 +61,8 @@ async def serve(settings: Settings) -> int:
         bundles = _bundles(settings)
         with _database(settings) as engine:
             await _livekit(settings)
+            if trial is not None:
+                await _modules(trial)
             settings = settings.model_copy(update={"worker_id": new_worker_id()})
             logger.info("starting", extra={"bundles": len(bundles.usable()), "cap": settings.session_cap})
             try:
@@ -103,6 +110,21 @@ def _bundles(settings: Settings) -> Bundles:
     except NoBundleError as exc:
         raise StartError(str(exc), code="no_bundle", is_wrong_use=True, report=exc.report) from None
     return bundles
+
+
+async def _modules(trial: Trial) -> None:
+    try:
+        problems = await asyncio.to_thread(trial.problems, START_SECONDS)
+    finally:
+        trial.close()
+    if problems:
+        raise StartError("; ".join(problems), code="module", is_wrong_use=True)
+    if trial.unfinished is not None:
+        logger.warning(
+            "module '%s' of AGENT_MODULES is not imported after %g s; no call begins before it is",
+            trial.unfinished,
+            START_SECONDS,
+        )
 
 
 @contextlib.contextmanager

@@ -17,11 +17,12 @@ def start() -> None:
     Without REDIS_URL and DATABASE_URL an embedded Valkey and SQLite under AGENT_DATA are used.
 
     Exit status: 0 after a drain, and after SIGTERM before it takes calls; 1 when LiveKit is lost or something
-    failed; 2 when a setting is wrong or no bundle is usable.
+    failed; 2 when a setting is wrong, a module of AGENT_MODULES cannot be imported, or no bundle is usable.
 
     Example: LIVEKIT_URL=ws://localhost:7880 LIVEKIT_API_KEY=devkey LIVEKIT_API_SECRET=secret agent start
     """
     try:
+        from agent.importing import Trial
         from agent.serving import StartError, serve
     except ImportError as exc:  # a name that another version of the library has elsewhere or not at all
         if not (exc.name or "").startswith("livekit."):
@@ -34,11 +35,16 @@ def start() -> None:
 
     settings = process_settings.load()
     settings.require_livekit()
+    # begun before there are threads, so that it can be forked and goes on beside the rest of the start
+    trial = Trial(settings.modules, "fork") if settings.modules else None
     try:
         with interruptible():
-            status = asyncio.run(serve(settings))
+            status = asyncio.run(serve(settings, trial))
     except StartError as exc:
         if exc.report:
             sys.stderr.write(exc.report.rstrip() + "\n")
         fail(str(exc), code=exc.code, exit=WRONG_USE if exc.is_wrong_use else FAILED)
+    finally:
+        if trial is not None:
+            trial.close()
     raise typer.Exit(status)

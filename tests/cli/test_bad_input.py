@@ -13,6 +13,7 @@ import pytest
 from agent.services.livekit_server import LiveKitServer
 from agent.services.ports import free_ports
 
+ROOT = Path(__file__).parents[2]
 TEXT_ONLY = "modality_profile: text_only\nagents: {a: {instructions: You help.}}\n"
 GOOD_BUNDLE = TEXT_ONLY + "models: {llm: {provider: offline}}\n"
 
@@ -99,6 +100,28 @@ def test_start_with_no_bundles_folder(folder: Path, livekit_server: LiveKitServe
     assert result.returncode == 2
     assert "elsewhere" in last_line(result)
     assert "AGENT_BUNDLES" in last_line(result)
+
+
+def test_start_with_a_module_that_raises(folder: Path, livekit_server: LiveKitServer) -> None:
+    """A worker whose calls could never run says which module, which line and why, and does not register."""
+    (folder / "bad_tools.py").write_text(
+        "import os\n\nraise ValueError('no shop ' + os.environ['SHOP_KEY'])\n"
+    )
+    secret = "s3cret-" * 3
+    environment = {
+        **livekit_server.environment,
+        "AGENT_MODULES": "agent.demo.tools,bad_tools",
+        "PYTHONPATH": os.pathsep.join((str(folder), str(ROOT))),
+        "SHOP_KEY": secret,
+    }
+    result = agent("start", folder=folder, environment=environment)
+
+    assert result.returncode == 2
+    assert "module 'bad_tools' of AGENT_MODULES cannot be imported: " in last_line(result)
+    assert "bad_tools.py:3: ValueError: no shop" in last_line(result)
+    assert "Traceback" not in result.stderr
+    assert secret not in result.stderr
+    assert "registered" not in result.stderr
 
 
 @pytest.mark.parametrize(

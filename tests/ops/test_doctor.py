@@ -260,6 +260,7 @@ async def test_modules_and_the_default_bundle(right: dict[str, Any]) -> None:
     """A module that is not there and a default that cannot start are named before a call meets them."""
     missing = await found(right, "modules", modules=("agent.demo.tools", "nope.tools"))
     assert (missing.ok, missing.what) == (False, "of AGENT_MODULES cannot be found: nope.tools")
+    assert (await found(right, "modules", modules=("agent.demo.tools",))).ok
     default = await found(right, "bundles", default_bundle="goood")
     assert not default.ok
     assert "'goood'" in default.what
@@ -273,3 +274,18 @@ async def test_the_cap_and_where_it_comes_from(right: dict[str, Any]) -> None:
     by_cores = await found(right, "cap")
     assert by_cores.ok
     assert re.fullmatch(rf"{6 * cores} sessions at once \(6 for each core .*, {cores}\)", by_cores.what)
+
+
+async def test_a_module_that_raises(
+    right: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is imported, in another process: the line and the exception are named, and no secret of ours."""
+    monkeypatch.setenv("SHOP_KEY", "s3cret-value")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "raising_tools.py").write_text("import os\nraise KeyError(os.environ['SHOP_KEY'])\n")
+    finding = await found(right, "modules", modules=("agent.demo.tools", "raising_tools"))
+
+    assert not finding.ok
+    assert "raising_tools.py:2: KeyError: '[secret]'" in finding.what
+    assert "no worker starts" in finding.cure
+    assert "raising_tools" not in sys.modules
