@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from config_store.models import Kind, ModelConfig
+from config_store.python_names import Names
 from config_store.schema import SessionConfig
 from config_store.span import Path
 
@@ -51,7 +52,7 @@ class Catalog:
     """Names of the built-in tools."""
     modules: frozenset[str] = frozenset()
     """Python modules that bundles may name."""
-    names: Mapping[str, frozenset[str] | None] | None = None
+    names: Mapping[str, Names | None] | None = None
     """What each of them that is there defines (None: not known); None: nobody looked."""
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     option_problems: Callable[[Kind, ModelConfig], Sequence[tuple[str, str]]] | None = None

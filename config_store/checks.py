@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from config_store.catalog import Catalog
 from config_store.names import suggestion
-from config_store.personas import MODALITY_PARTS, REFERENCE
+from config_store.personas import HANDOFF_PREFIX, MODALITY_PARTS, REFERENCE, AgentConfig
 from config_store.rules import REDACTIONS, RedactRule
 from config_store.schema import SessionConfig
 from config_store.span import Path
@@ -38,6 +38,7 @@ def check(config: SessionConfig, catalog: Catalog | None) -> Iterator[Finding]:
     yield from _times(config)
     yield from _templates(config)
     yield from _redaction(config)
+    yield from _collisions(config)
     if catalog is not None:
         yield from _python(config, catalog)
 
@@ -153,14 +154,35 @@ def _redaction(config: SessionConfig) -> Iterator[Finding]:
             yield Finding(path, f"nothing called '{rule}' can be redacted{suggestion(rule, REDACTIONS)}")
 
 
+def _collisions(config: SessionConfig) -> Iterator[Finding]:
+    """What a model could not tell apart: tools and handovers of an agent that it calls by the same name."""
+    for name, agent in config.agents.items():
+        taken: dict[str, str] = {}
+        for number, target in enumerate(agent.handoffs):
+            called = f"{HANDOFF_PREFIX}{target}"
+            if called in taken:
+                path: Path = ("agents", name, "handoffs", number)
+                yield Finding(path, f"agent '{name}' hands over to '{target}' twice; leave one out")
+            taken[called] = f"the handover to '{target}'"
+        for number, tool in enumerate(agent.tool_configs):
+            if (first := taken.get(tool.called)) is not None:
+                both = f"two tools called '{tool.called}': {first} and '{tool.name}'"
+                message = f"agent '{name}' has {both}; leave one out or rename its function"
+                yield Finding(_place_of_tool(name, agent, number), message)
+            taken.setdefault(tool.called, f"'{tool.name}'")
+
+
+def _place_of_tool(name: str, agent: AgentConfig, number: int) -> Path:
+    path: Path = ("agents", name, "tools", number)
+    return path if isinstance(agent.tools[number], str) else (*path, "name")
+
+
 def _python(config: SessionConfig, catalog: Catalog) -> Iterator[Finding]:
     for name, agent in config.agents.items():
         if agent.class_ is not None:
-            yield from _reference(agent.class_, ("agents", name, "class"), catalog)
+            yield from _reference(agent.class_, ("agents", name, "class"), catalog, is_class=True)
         for number, tool in enumerate(agent.tool_configs):
-            path: Path = ("agents", name, "tools", number)
-            if not isinstance(agent.tools[number], str):
-                path = (*path, "name")
+            path = _place_of_tool(name, agent, number)
             if ":" in tool.name:
                 yield from _reference(tool.name, path, catalog)
             elif tool.name not in catalog.tools:
@@ -168,7 +190,7 @@ def _python(config: SessionConfig, catalog: Catalog) -> Iterator[Finding]:
                 yield Finding(path, f"no tool '{tool.name}'{known}; a Python function is module:function")
 
 
-def _reference(reference: str, path: Path, catalog: Catalog) -> Iterator[Finding]:
+def _reference(reference: str, path: Path, catalog: Catalog, *, is_class: bool = False) -> Iterator[Finding]:
     if _REFERENCE.match(reference) is None:
         yield Finding(path, f"'{reference}' is not module:name")
         return
@@ -183,3 +205,8 @@ def _reference(reference: str, path: Path, catalog: Catalog) -> Iterator[Finding
         first = name.partition(".")[0]
         if first not in known:
             yield Finding(path, f"module '{module}' has no '{first}'{suggestion(first, known)}")
+        elif is_class and first == name and not known[name]:
+            yield Finding(
+                path,
+                f"agent class '{reference}' is no ConfiguredAgent; derive it from the one in agent.agents",
+            )

@@ -24,6 +24,9 @@ MODALITY_PARTS: dict[str, frozenset[str]] = {
 REFERENCE = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$"
 """A Python object: `module:name`."""
 
+HANDOFF_PREFIX = "handoff_to_"
+"""How a model calls a handover: this and the name of the agent."""
+
 Words = Annotated[str, Field(max_length=2000)]
 """Words to be spoken, up to 2000 characters."""
 
@@ -49,6 +52,11 @@ class ToolConfig(Section):
 
     say: Words | None = None
     """Words spoken when the tool begins; absent: silence until it is done."""
+
+    @property
+    def called(self) -> str:
+        """What a model calls it: the name of the function."""
+        return self.name.rpartition(":")[2]
 
 
 class AgentConfig(Section):

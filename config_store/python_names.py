@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+Names = Mapping[str, bool]
+"""What a module defines at its top, and whether it may be the class of an agent; False: it is none."""
 
-def python_names(modules: Iterable[str]) -> dict[str, frozenset[str] | None]:
+
+def python_names(modules: Iterable[str]) -> dict[str, Names | None]:
     """
     The names at the top of each module that can be found; None where reading does not tell (a compiled
     module, `from x import *`, a module's `__getattr__`). Modules that cannot be found are left out.
 
     Packages around a module are imported on the way, as Python does to find it.
     """
-    found: dict[str, frozenset[str] | None] = {}
+    found: dict[str, Names | None] = {}
     for module in modules:
         try:
             spec = importlib.util.find_spec(module)
@@ -26,27 +29,40 @@ def python_names(modules: Iterable[str]) -> dict[str, frozenset[str] | None]:
     return found
 
 
-def _names_in(origin: str | None) -> frozenset[str] | None:
+def _names_in(origin: str | None) -> Names | None:
     if origin is None or not origin.endswith(".py"):
         return None
     try:
         tree = ast.parse(Path(origin).read_bytes())
     except (OSError, SyntaxError, ValueError):
         return None  # whoever loads it says what is wrong
-    names = frozenset(_defined(tree.body))
-    return None if names & {"*", "__getattr__"} else names
+    names: dict[str, bool] = {}
+    for name, node in _defined(tree.body):
+        names[name] = names.get(name, False) or _may_be_agent(node, names)
+    return None if names.keys() & {"*", "__getattr__"} else names
 
 
-def _defined(body: list[ast.stmt]) -> Iterator[str]:
+def _may_be_agent(node: ast.stmt | None, names: Names) -> bool:
+    """Whether what is defined here may be the class of an agent, as far as the names before it tell."""
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        return bool(node.decorator_list)
+    if not isinstance(node, ast.ClassDef) or node.decorator_list or node.keywords:
+        return True
+    plain = {"object", *(name for name, may_be in names.items() if not may_be)}
+    return any(not isinstance(base, ast.Name) or base.id not in plain for base in node.bases)
+
+
+def _defined(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt | None]]:
+    """Every name at the top, with the function or class that it is; None: something else."""
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            yield node.name
+            yield node.name, node
         elif isinstance(node, ast.Import | ast.ImportFrom):
-            yield from (alias.asname or alias.name.partition(".")[0] for alias in node.names)
+            yield from ((alias.asname or alias.name.partition(".")[0], None) for alias in node.names)
         else:
             # assignments, wherever they stand, and what a condition or a `try` at the top defines
             yield from (
-                inner.id
+                (inner.id, None)
                 for inner in ast.walk(node)
                 if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Store)
             )

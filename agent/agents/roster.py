@@ -148,7 +148,7 @@ class Roster:
             else:
                 tools.append(python_tool(tool, self._watch, self._stage.say, self._budget))
         is_told_to_end = ends_by_rule(self._config.models_for(name).llm)
-        if is_told_to_end and END_CALL not in {tool.name for tool in described.tool_configs}:
+        if is_told_to_end and END_CALL not in {tool.called for tool in described.tool_configs}:
             tools.append(end_call_tool(self._stage.end_call, self._watch))
         for target in described.handoffs:
             if target != name:
@@ -171,7 +171,9 @@ def _class_of(described: AgentConfig) -> type[ConfiguredAgent]:
     except ToolLoadError as exc:
         raise ProviderError(str(exc).replace("tool", "class", 1)) from exc
     if not (isinstance(found, type) and issubclass(found, ConfiguredAgent)):
-        raise ProviderError(f"class '{described.class_}' must be a subclass of agent.agents.ConfiguredAgent")
+        raise ProviderError(
+            f"agent class '{described.class_}' is no ConfiguredAgent; derive it from the one in agent.agents"
+        )
     return found
 
 

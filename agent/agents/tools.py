@@ -18,6 +18,7 @@ from livekit.agents import RunContext, ToolError, function_tool, llm
 from livekit.agents.utils import shortuuid
 from livekit.agents.voice import SpeechHandle
 
+from config_store.personas import HANDOFF_PREFIX
 from config_store.schema import ToolConfig
 
 RESULT_CAP = 16_000
@@ -28,7 +29,6 @@ CALLS_CAP = 10
 """Most runs of tools between two words of the user, side by side ones included."""
 END_CALL = "end_call"
 SET_PANEL = "set_panel"
-HANDOFF_PREFIX = "handoff_to_"
 BUILT_IN = frozenset({END_CALL, SET_PANEL})
 """Tools that need no Python."""
 
@@ -93,16 +93,17 @@ def load_function(reference: str) -> Callable[..., Any]:
 def python_tool(
     tool: ToolConfig, watch: ToolWatch, say: Callable[[str], None], budget: ToolBudget
 ) -> "llm.Tool":
-    """A tool from a Python function; its schema comes from the signature and the docstring."""
+    """A tool from a Python function; its name is the bundle's, its schema its signature and docstring."""
     function = load_function(tool.name)
+    name = tool.called
     seconds = tool.timeout_seconds
 
     @functools.wraps(function)
     async def run(*args: Any, **kwargs: Any) -> Any:
         bound = inspect.signature(function).bind_partial(*args, **kwargs)
-        shown = {name: value for name, value in bound.arguments.items() if not isinstance(value, RunContext)}
+        shown = {key: value for key, value in bound.arguments.items() if not isinstance(value, RunContext)}
         call_id = shortuuid("call_")
-        await watch.begin(call_id, function.__name__, _plain(shown))
+        await watch.begin(call_id, name, _plain(shown))
         budget.spend(call_id, watch)
         if tool.say:
             say(tool.say)
@@ -115,7 +116,7 @@ def python_tool(
             watch.end(call_id, str(exc), "error")
             raise
         except TimeoutError:
-            message = f"{function.__name__} did not answer within {seconds:g} seconds"
+            message = f"{name} did not answer within {seconds:g} seconds"
             watch.end(call_id, message, "error")
             raise ToolError(message) from None
         except asyncio.CancelledError:
@@ -123,11 +124,11 @@ def python_tool(
             raise
         except Exception as exc:
             watch.end(call_id, type(exc).__name__, "error")
-            raise ToolError(f"{function.__name__} failed") from exc
+            raise ToolError(f"{name} failed") from exc
         watch.end(call_id, _text(result), "ok")
         return result
 
-    return function_tool(run, description=tool.description)
+    return function_tool(run, name=name, description=tool.description)
 
 
 def end_call_tool(end: Callable[[SpeechHandle], None], watch: ToolWatch) -> "llm.Tool":

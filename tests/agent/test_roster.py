@@ -27,9 +27,12 @@ class Nobody:
 
 
 class Stood(Nobody):
-    """A stage whose call can be ended."""
+    """A stage whose call can be ended, and on which something can be said."""
 
     def end_call(self, speech: Any) -> None:
+        """Nothing."""
+
+    def say(self, text: str) -> None:
         """Nothing."""
 
 
@@ -71,8 +74,44 @@ async def test_a_class_of_ones_own_is_the_agent_and_has_the_config() -> None:
 )
 async def test_a_class_that_cannot_be_an_agent_is_said(name: str) -> None:
     """A class that is missing or is no agent ends the session with a reason, not with a traceback."""
-    with pytest.raises(ProviderError, match="class"):
+    with pytest.raises(ProviderError, match="class") as caught:
         roster_of(name).agent("a")
+    if name.endswith("Nobody"):
+        assert str(caught.value) == (
+            f"agent class '{name}' is no ConfiguredAgent; derive it from the one in agent.agents"
+        )
+
+
+def one() -> str:
+    """One thing."""
+    return "one"
+
+
+end_call = two = one
+
+
+async def test_a_tool_has_the_name_that_the_bundle_says() -> None:
+    """Whatever the function calls itself, so that checking a bundle tells whether two have the same name."""
+    begun: list[str] = []
+
+    async def begin(_call_id: str, name: str, _arguments: dict[str, Any]) -> None:
+        begun.append(name)
+
+    here = "tests.agent.test_roster"
+    described = {
+        "a": {"instructions": "You are A.", "tools": [f"{here}:one", f"{here}:two", f"{here}:end_call"]}
+    }
+    ends = {"provider": "offline", "options": {"rules": [{"when": "bye", "end": True}]}}
+    watch = ToolWatch(begin, lambda *_: None)
+    agent = Roster(
+        config(agents=described, models={"llm": ends}),
+        models=lambda _: {}, heard=Heard(), watch=watch, stage=cast(Stage, Stood()),
+    ).agent("a")  # fmt: skip
+
+    tools = cast(list[Any], agent.tools)
+    assert [tool.info.name for tool in tools] == ["one", "two", "end_call"]
+    assert [await tool() for tool in tools] == ["one"] * 3
+    assert begun == ["one", "two", "end_call"]
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,15 @@ def catalog(environment: dict[str, str] | None = None) -> Catalog:
     return Catalog(
         providers={facts.name: facts for facts in providers},
         modules=frozenset({"my_tools", "lost_tools"}),
-        names={"my_tools": frozenset({"find", "lookup_order", "Guest"})},
+        names={
+            "my_tools": {
+                "find": False,
+                "lookup_order": False,
+                "end_call": False,
+                "handoff_to_desk": False,
+                "Guest": True,
+            }
+        },
         environment={} if environment is None else environment,
         option_problems=_option_problems,
     )

@@ -23,6 +23,29 @@ except ImportError:
     def fallback(): ...
 raise SystemExit("it is not run")
 """
+AGENTS = """
+import library
+from library import Base
+def f(): ...
+class Plain: ...
+class Empty(object): ...
+class OfPlain(Plain, Empty): ...
+class OfBase(Plain, Base): ...
+class OfLibrary(library.Agent): ...
+class Later(NotYet): ...
+@library.made
+class Decorated: ...
+@library.made
+def decorated(): ...
+class Meta(metaclass=library.Meta): ...
+try:
+    from library import Either
+except ImportError:
+    class Either: ...
+class OfEither(Either): ...
+Plain2 = Plain
+class OfPlain2(Plain2): ...
+"""
 
 
 @pytest.fixture
@@ -35,11 +58,19 @@ def test_names_at_the_top_are_found_and_no_others(folder: Path) -> None:
     """Functions, classes, imports and assignments, also under a condition; the module is not run."""
     (folder / "names_here.py").write_text(MODULE)
 
-    assert python_names(["names_here"]) == {
-        "names_here": frozenset(
-            {"os", "j", "P", "A", "B", "C", "D", "f", "g", "K", "h", "nothing", "fallback"}
-        )
-    }
+    names = python_names(["names_here"])["names_here"]
+    assert names is not None
+    assert set(names) == {"os", "j", "P", "A", "B", "C", "D", "f", "g", "K", "h", "nothing", "fallback"}
+
+
+def test_what_cannot_be_the_class_of_an_agent_is_told(folder: Path) -> None:
+    """A function, and a class of nothing else; what is decorated, derived or assigned may be one."""
+    (folder / "agents_here.py").write_text(AGENTS)
+
+    names = python_names(["agents_here"])["agents_here"]
+    assert names is not None
+    none = {"f", "Plain", "Empty", "OfPlain"}
+    assert (none, {name for name, may_be in names.items() if not may_be}) == (none, none)
 
 
 @pytest.mark.parametrize("text", ["from os import *", "def __getattr__(name): ...", "def f(:"])

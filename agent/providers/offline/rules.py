@@ -12,13 +12,13 @@ from typing import Any
 
 from config_store.models import ModelConfig
 from config_store.names import suggestion
+from config_store.personas import HANDOFF_PREFIX
 from config_store.schema import SessionConfig
 from config_store.span import Path
 
 NAME = "offline"
 """The provider's name in bundles."""
 END_TOOL = "end_call"
-HANDOFF_PREFIX = "handoff_to_"
 MAX_DELAY_SECONDS = 60.0
 
 _FIELDS = ("when", "say", "call", "arguments", "handoff", "end", "delay_seconds")
@@ -118,7 +118,7 @@ def unreachable(config: SessionConfig) -> Iterator[tuple[Path, str]]:
             if not agents or any(agent.class_ is not None for agent in agents):
                 continue
             targets = {target for agent in agents for target in agent.handoffs}
-            tools = {tool.name.rpartition(":")[2] for agent in agents for tool in agent.tool_configs}
+            tools = {tool.called for agent in agents for tool in agent.tool_configs}
             for key, known, lacks in (
                 ("handoff", targets, "no agent that answers by this rule hands over to"),
                 ("call", tools, "no agent that answers by this rule has the tool"),

@@ -17,7 +17,8 @@ from typing import Any
 from livekit.agents import llm, utils
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, APIConnectOptions, NotGivenOr
 
-from agent.providers.offline.rules import HANDOFF_PREFIX, PLACEHOLDER, Rule, parse
+from agent.providers.offline.rules import PLACEHOLDER, Rule, parse
+from config_store.personas import HANDOFF_PREFIX
 
 DEFAULT_FALLBACK = "Sorry, I did not catch that."
 DEFAULT_OPENING = "Hello, how can I help?"
