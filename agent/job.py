@@ -117,7 +117,7 @@ async def _serve(attempt: Attempt, ctx: JobContext, ending: Ending, drain: Drain
         if ctx.room.isconnected():
             await session.begin()
     except ProviderError as exc:
-        logger.error("a model cannot be made: %s", exc, extra=attempt.log_fields)
+        logger.error("the session cannot begin: %s", exc, extra=attempt.log_fields)
         await attempt.end(End(PROVIDER_ERROR, str(exc)))
         await turn_away(attempt, ctx, PROVIDER_ERROR)
         return
