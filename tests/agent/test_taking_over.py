@@ -1,9 +1,13 @@
 """What is owed to a user who was away, or whose agent was: pure functions of the talk."""
 
+from pathlib import Path
+
 import pytest
 from livekit.agents import llm
 
-from agent.taking_over import owes_answer, up_to_the_users_words
+from agent.taking_over import Past, owes_answer, up_to_the_users_words
+from agent.transcripts.conversation import conversation
+from agent.transcripts.journal import Journal, read_journals
 
 Said = tuple[str, str, bool]
 
@@ -57,3 +61,20 @@ def test_the_model_is_asked_again_without_its_cut_answer() -> None:
         "when?",
         "function_call",
     ]
+
+
+def test_a_later_process_knows_who_greeted_and_since_when_the_user_was_there(tmp_path: Path) -> None:
+    """By the journal, also where Redis did not take it: no agent greets twice, and the maximum goes on."""
+    journal = Journal(tmp_path, "s-1", 1)
+    journal.append("start", session_id="s-1", initial_agent="front")
+    journal.append("participant", identity="u", kind="standard", change="joined")
+    journal.append("live")
+    journal.append("agent", speech_id="a", agent="front", text="Welcome.", final=True, heard="all")
+    journal.append("handoff", **{"from": "front", "to": "sales"})
+    assert journal.close(5)
+    talk = conversation(read_journals(tmp_path, "s-1"))
+    past = Past(talk, talk.agent, None, 0.0)
+
+    assert past.greeters == {"front", "sales"}
+    assert talk.live_at is not None
+    assert [entry["identity"] for entry in talk.participants] == ["u"]
