@@ -297,6 +297,22 @@ async def test_a_user_who_leaves_while_a_tool_works_hears_the_answer_when_back(w
 
 
 @together.situation
+async def test_a_user_who_leaves_during_the_greeting_is_not_greeted_again(worker: RunningWorker) -> None:
+    """A page that is loaded anew in mid-greeting: what was said is said, and the talk goes on."""
+    started = await worker.session("greeting-left", bundle="life", overrides={"rejoin_grace_seconds": 15})
+    async with worker.caller(started) as caller:
+        await caller.heard_speech(after=caller.joined_at, within=20)
+    async with worker.caller(started) as caller:
+        await caller.wait_event("config_applied", within=20)
+        await caller.write("what are your opening hours")
+        await caller.wait_words("nine to five", within=20)
+        assert not [caption for caption in caller.captions if "Welcome" in caption.text]
+        record = await record_of(worker, "greeting-left")
+
+    assert [text.split()[0] for text in said(record, "assistant")[:2]] == ["Welcome", "We"]
+
+
+@together.situation
 async def test_a_talk_in_writing_needs_no_audio(worker: RunningWorker) -> None:
     """The text profile publishes no track, its token allows none, and words are answered in words."""
     started = await worker.session("in-writing", bundle="text")
