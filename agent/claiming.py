@@ -15,6 +15,10 @@ from agent.commands import ENDED_BEFORE, end_before_claim
 from agent.people import agent_identity
 from agent.settings import Settings
 from agent.tracing import Trace
+from agent.transcripts.append_file import is_written
+from agent.transcripts.conversation import conversation
+from agent.transcripts.journal import read_journals
+from agent.transcripts.paths import journal_files, session_folder
 from config_store.dispatch import DispatchError, parse_dispatch
 from config_store.overrides import override_key
 from config_store.state import Claim, SessionState, commands_key, mint_session_id, state_key
@@ -55,13 +59,26 @@ async def claim(settings: Settings, ctx: JobContext) -> Attempt:
                 claimed = await _unless_ended_before(claimed, state, client)
     except (RedisError, OSError, TimeoutError) as exc:
         logger.warning("the session runs unguarded: Redis failed at the claim: %s", type(exc).__name__)
-        claimed = Claim("new", session_id)
+        claimed = await asyncio.to_thread(_unguarded, settings, session_id)
     trace = Trace(settings, claimed.session_id, claimed.attempt, began)
     trace.note(claim=claimed.answer)
     return Attempt(
         settings, ctx, dispatch=dispatch, refusal=refusal, claimed=claimed, state=state, client=client,
         deadline=deadline, trace=trace,
     )  # fmt: skip
+
+
+def _unguarded(settings: Settings, session_id: str) -> Claim:
+    """
+    A claim that Redis did not take. By the journal on this disk it may be a session that goes on after a
+    crash, and is no new one to its user; a journal that is still written is another agent's. Blocks.
+    """
+    if any(map(is_written, journal_files(session_folder(settings.journals, session_id)))):
+        return Claim("new", session_id)
+    talk = conversation(read_journals(settings.journals, session_id))
+    if not talk.attempts or talk.end is not None:
+        return Claim("new", session_id)
+    return Claim("resume", session_id, now_ms=round(time.time() * 1000), attempt=talk.attempts + 1)
 
 
 async def _unless_ended_before(claimed: Claim, state: SessionState, client: Redis) -> Claim:

@@ -11,7 +11,6 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from livekit import api
@@ -23,7 +22,7 @@ from agent.people import agent_identity, people_of
 from agent.settings import Settings, environment
 from agent.stores import text
 from agent.sweep import Records
-from agent.transcripts.append_file import is_being_written
+from agent.transcripts.append_file import is_written
 from agent.transcripts.conversation import conversation
 from agent.transcripts.entries import Entry, iso_from_seconds
 from agent.transcripts.fold import end_of
@@ -352,14 +351,6 @@ async def _found(state: SessionState) -> dict[str, str] | None:
                 logger.warning("a job is gone and Redis stays away: %s", type(exc).__name__)
                 return None
         await asyncio.sleep(OUTAGE_LOOK_SECONDS)
-
-
-def is_written(journal: Path) -> bool:
-    """Whether a living process on this machine writes this journal."""
-    try:
-        return is_being_written(journal)
-    except FileNotFoundError:
-        return False
 
 
 def _dispatch_of(job: DeadJob) -> Dispatch:

@@ -154,7 +154,9 @@ class Claim:
     session_id: str
     """The session's id; for `held` and `ended` the one that was asked for."""
     now_ms: int = 0
-    """Redis TIME at the claim, in milliseconds; 0 when the store was down."""
+    """
+    Redis TIME at the claim, in milliseconds; when the store was down 0, or for `resume` this machine's time.
+    """
     fence: int = 0
     """Grows with each owner; 0 when the store was down and nothing is guarded."""
     attempt: int = 1

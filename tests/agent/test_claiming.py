@@ -12,6 +12,7 @@ import redis.asyncio
 from agent.attempt import Attempt
 from agent.ending import SUPERSEDED, End
 from agent.settings import Settings, load
+from agent.taking_over import past_of
 from agent.transcripts.fold import end_of
 from agent.transcripts.journal import read_journals
 from config_store.state import SessionState, commands_key, state_key
@@ -131,6 +132,33 @@ async def test_a_session_without_a_claim_does_not_come_back_either(
     assert (await claim()).answer == "new"
     await other.end(End("user_left"))
     assert (await SessionState(client, state_key(session_id, "r")).read())["phase"] == "claimed"
+
+
+async def test_a_session_that_crashed_goes_on_without_a_claim(
+    claim: Claim, settings: Settings, session_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis is slow at the second claim: by the journal on the disk the user is not greeted as a new one."""
+
+    async def away(*_: Any, **__: Any) -> Any:
+        raise TimeoutError
+
+    monkeypatch.setattr(SessionState, "claim", away)
+    first = await claim()
+    first.journal.append("live")
+    assert first.journal.flush()
+    twin = await claim()
+    assert (twin.answer, twin.number) == ("new", 1), "its journal is still written"
+    assert first.journal.close(5)
+    second = await claim()
+
+    assert (second.answer, second.number) == ("resume", 2)
+    past = await past_of(second)
+    assert past is not None
+    assert past.live_seconds is not None
+    assert past.live_seconds < 60
+    second.journal.append("end", reason="idle")
+    assert second.journal.close(5)
+    assert (await claim()).answer == "new"
 
 
 async def test_last_words_of_a_process_that_fails_while_it_ends(
