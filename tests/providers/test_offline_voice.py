@@ -106,11 +106,12 @@ async def test_an_interrupted_utterance_frees_the_engine() -> None:
     ("voice", "words"), [("en-xx", "en-xx"), ("en-us+f33", "did you mean 'f3'"), ("klatt4", "klatt4")]
 )
 def test_an_unknown_voice_is_named(voice: str, words: str) -> None:
-    """A wrong voice is refused when the model is built, with the part that is wrong."""
+    """What is wrong is said with the part that is wrong; the model is built with its default voice."""
+    problem = voice_problem(voice)
+    assert problem is not None
+    assert words in problem
     config = session("tts", {"provider": "offline"}, voice_id=voice)
-    with pytest.raises(registry.ProviderError, match=r"^offline tts cannot be built: no ") as caught:
-        registry.build_tts(config, None, {})
-    assert words in str(caught.value)
+    assert registry.build_tts(config, None, {}) is not None
 
 
 @pytest.mark.parametrize("voice", ["en-us", "en-gb", "en-gb+f3", "en-us+klatt4", "hi", "de", "EN-US"])
