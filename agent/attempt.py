@@ -290,7 +290,7 @@ class Attempt:
 
     async def own(self) -> None:
         """Enter the session among those of this worker, where others look when the worker dies."""
-        if not self.claimed.guarded:
+        if not self.claimed.guarded or self._over:
             return
         key = worker_sessions_key(self.settings.worker_id or "")
         try:

@@ -15,10 +15,9 @@ from agent.commands import ENDED_BEFORE, end_before_claim
 from agent.people import agent_identity
 from agent.settings import Settings
 from agent.tracing import Trace
-from agent.transcripts.append_file import is_written
 from agent.transcripts.conversation import conversation
 from agent.transcripts.journal import read_journals
-from agent.transcripts.paths import journal_files, session_folder
+from agent.transcripts.reading import is_session_written
 from config_store.dispatch import DispatchError, parse_dispatch
 from config_store.overrides import override_key
 from config_store.state import Claim, SessionState, commands_key, mint_session_id, state_key
@@ -73,7 +72,7 @@ def _unguarded(settings: Settings, session_id: str) -> Claim:
     A claim that Redis did not take. By the journal on this disk it may be a session that goes on after a
     crash, and is no new one to its user; a journal that is still written is another agent's. Blocks.
     """
-    if any(map(is_written, journal_files(session_folder(settings.journals, session_id)))):
+    if is_session_written(settings.journals, session_id):
         return Claim("new", session_id)
     talk = conversation(read_journals(settings.journals, session_id))
     if not talk.attempts or talk.end is not None:

@@ -22,12 +22,11 @@ from agent.people import agent_identity, people_of
 from agent.settings import Settings, environment
 from agent.stores import text
 from agent.sweep import Records
-from agent.transcripts.append_file import is_written
 from agent.transcripts.conversation import conversation
 from agent.transcripts.entries import Entry, iso_from_seconds
 from agent.transcripts.fold import end_of
 from agent.transcripts.journal import Journal
-from agent.transcripts.paths import journal_files, session_folder
+from agent.transcripts.reading import is_session_written
 from config_store.dispatch import Dispatch, DispatchError, parse_dispatch
 from config_store.state import (
     STATE_SECONDS,
@@ -186,7 +185,8 @@ class Recovery:
     async def _settle(self, job: DeadJob, state: SessionState, found: dict[str, str]) -> None:
         """A session of this worker without a process: its record when it was over, else its return."""
         session_id = found["session_id"]
-        if end := end_of(await self._entries(session_id)):
+        entries = await self._entries(session_id)
+        if end := end_of(entries):
             await state.end("", session_id=session_id, fence=None, tombstone=_is_of_its_own(state))
             if end.get("reason") != ROOM_DELETED and _configured(found, "delete_room_on_end", True):
                 await room.close_room(self._api, job.room)
@@ -198,7 +198,8 @@ class Recovery:
             await state.release(found["owner_job"])
         self.recovering.add(session_id)
         try:
-            await self._recover(job, state, found, session_id)
+            observers = people_of(conversation(entries).participants, None).observers
+            await self._recover(job, state, found, session_id, observers)
         finally:
             self.recovering.discard(session_id)
 
@@ -213,9 +214,7 @@ class Recovery:
         whether somebody else does; a crash closes the room. One that has none died before it claimed the
         session. That is done in its name now, so that it is brought back like any other.
         """
-        if any(
-            is_written(path) for path in journal_files(session_folder(self._settings.journals, session_id))
-        ):
+        if is_session_written(self._settings.journals, session_id):
             return
         entries = await self._entries(session_id)
         if not end_of(entries) and not await self._another_agent(job):
@@ -247,7 +246,12 @@ class Recovery:
         return await asyncio.to_thread(self._records.read, session_id)
 
     async def _recover(
-        self, job: DeadJob, state: SessionState, found: dict[str, str], session_id: str
+        self,
+        job: DeadJob,
+        state: SessionState,
+        found: dict[str, str],
+        session_id: str,
+        observers: set[str],
     ) -> None:
         await room.remove_participant(self._api, job.room, job.identity)
         if await asyncio.to_thread(self._records.is_erased, session_id):
@@ -256,7 +260,7 @@ class Recovery:
         if int(found.get("attempts", "1")) > MOST_RECOVERIES or not _may_resume(found):
             await self._give_up(job, state, session_id, "it crashed too often or is not to be resumed")
             return
-        if not await self._is_waited_for(job, found, await self._observers(session_id)):
+        if not await self._is_waited_for(job, found, observers):
             await self._give_up(job, state, session_id, "the user did not come back")
             return
         for _ in range(2):
@@ -270,10 +274,6 @@ class Recovery:
             logger.warning("an agent without a claim serves a session", extra={"session": session_id})
             return
         await self._give_up(job, state, session_id, "no worker took it")
-
-    async def _observers(self, session_id: str) -> set[str]:
-        talk = conversation(await self._entries(session_id))
-        return people_of(talk.participants, None).observers
 
     async def _is_waited_for(self, job: DeadJob, found: dict[str, str], observers: set[str]) -> bool:
         """

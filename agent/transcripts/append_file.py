@@ -143,11 +143,3 @@ def is_being_written(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
-
-
-def is_written(journal: Path) -> bool:
-    """Whether a living process on this machine writes this journal."""
-    try:
-        return is_being_written(journal)
-    except FileNotFoundError:
-        return False

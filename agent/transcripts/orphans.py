@@ -2,17 +2,14 @@
 
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 import redis as redis_client
 
-from agent.transcripts.append_file import is_being_written
 from agent.transcripts.entries import Entry, seconds_of
 from agent.transcripts.fold import end_of
-from agent.transcripts.paths import journal_files, session_folder
-from agent.transcripts.reading import read_journals, sessions_on_disk
+from agent.transcripts.reading import is_session_written, read_journals, sessions_on_disk
 from agent.transcripts.stream import read_stream, sessions_in_streams
 from config_store.state import heartbeat_key, state_key
 
@@ -63,10 +60,8 @@ def is_over(
     Whether nobody goes on with a session: its state says so, or its journal has an end, or it was quiet for
     `idle_seconds` and no living process or worker has it. Raises as `orphans`.
     """
-    for path in journal_files(session_folder(journals, session_id)):
-        with suppress(FileNotFoundError):
-            if is_being_written(path):
-                return False
+    if is_session_written(journals, session_id):
+        return False
     state = _state(redis, f"session:{session_id}:state") if redis is not None else {}
     if state.get("phase") in ("ended", "over"):
         return True

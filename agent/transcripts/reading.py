@@ -1,9 +1,11 @@
 """Reading journals back: whole lines only, whatever state the files are in."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.transcripts.append_file import is_being_written
 from agent.transcripts.entries import Entry, from_lines, union
 from agent.transcripts.paths import journal_files, session_folder, session_folders, session_id_of
 
@@ -83,3 +85,17 @@ def _from_content(files: list[Path]) -> str | None:
         if session_id is not None:
             return session_id
     return None
+
+
+def is_session_written(journals: Path, session_id: str) -> bool:
+    """
+    Whether a living process on this machine writes a journal of this session.
+
+    Raises:
+        OSError: One of them cannot be opened.
+    """
+    for path in journal_files(session_folder(journals, session_id)):
+        with suppress(FileNotFoundError):
+            if is_being_written(path):
+                return True
+    return False

@@ -15,7 +15,7 @@ from agent.settings import Settings, load
 from agent.taking_over import past_of
 from agent.transcripts.fold import end_of
 from agent.transcripts.journal import read_journals
-from config_store.state import SessionState, commands_key, state_key
+from config_store.state import SessionState, commands_key, state_key, worker_sessions_key
 from tests.agent import jobs
 
 _names = itertools.count()
@@ -159,6 +159,19 @@ async def test_a_session_that_crashed_goes_on_without_a_claim(
     second.journal.append("end", reason="idle")
     assert second.journal.close(5)
     assert (await claim()).answer == "new"
+
+
+async def test_a_session_that_is_over_is_not_listed_again(
+    client: "redis.asyncio.Redis", claim: Claim, settings: Settings, session_id: str
+) -> None:
+    """What trouble with Redis left to be caught up with comes too late for the worker's list."""
+    attempt = await claim()
+    await attempt.own()
+    mine = worker_sessions_key(settings.worker_id or "")
+    assert await client.smembers(mine) == {attempt.state.key}
+    await attempt.end(End("idle"))
+    await attempt.own()
+    assert await client.smembers(mine) == set()
 
 
 async def test_last_words_of_a_process_that_fails_while_it_ends(
