@@ -60,7 +60,7 @@ async def configure(attempt: Attempt, ctx: JobContext) -> None:
             call=await _call(attempt, ctx, compiled),
             override_key=key,
             compiled=compiled,
-            overrides=RedisOverrides(attempt.redis) if attempt.claimed.guarded else None,
+            overrides=RedisOverrides(attempt.lease.redis) if attempt.claimed.guarded else None,
             presets=StoredPresets(settings.database()),
             catalog=registry.catalog(settings, attempt.keys),
             default_bundle=settings.default_bundle,

@@ -55,7 +55,7 @@ async def run_session(settings: Settings, ctx: JobContext) -> None:
     library.on_shutdown_request(ctx, lambda reason: library_end(ending, reason, restarts.just_now))
 
     attempt = await claim(settings, ctx)
-    watchdog = Watchdog(attempt.check_owner)
+    watchdog = Watchdog(attempt.lease.check_owner)
     leave_seconds = LEAVE_SECONDS
     try:
         if attempt.answer == "held":
@@ -72,7 +72,7 @@ async def run_session(settings: Settings, ctx: JobContext) -> None:
         if attempt.begun_end is not None:
             attempt.last_word(attempt.begun_end)
         elif ending.asked is None:
-            await asyncio.gather(ctx.room.disconnect(), attempt.abandon())
+            await asyncio.gather(ctx.room.disconnect(), attempt.lease.abandon(ctx.job.id))
         raise
     except ConnectionRestartedError:
         logger.warning("the connection was restarted: another process goes on", extra=attempt.log_fields)
@@ -127,7 +127,7 @@ async def _serve(attempt: Attempt, ctx: JobContext, ending: Ending, drain: Drain
     end = await ending.wait()
     attempt.trace.phase("end")
     if end.detail == AGENT_REMOVED:
-        await attempt.vanish_if_replaced()
+        await attempt.lease.vanish_if_replaced()
     if end.reason == SUPERSEDED:
         watchdog.leave_within(END_SECONDS)
         await session.vanish()

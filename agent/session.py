@@ -70,7 +70,7 @@ class Session:
             live_seconds=past.live_seconds if past else None,
             idle_seconds=past.idle_seconds if past else 0.0,
         )
-        silence = Silence(self._clock, redis_ms=attempt.redis_ms, append=attempt.journal.append)
+        silence = Silence(self._clock, redis_ms=attempt.lease.redis_ms, append=attempt.journal.append)
         self._timers = Timers(
             self._clock, self._when_due, lambda late: attempt.figure(TIMER, late), silence.look
         )
@@ -93,7 +93,7 @@ class Session:
             since=attempt.claimed.state.get("command", "0"),
             ending=ending,
             override=self._revising.override,
-            applied=attempt.remember_command,
+            applied=attempt.lease.remember_command,
         )
         self._greeting: asyncio.Task[None] | None = None
         self._ghost: asyncio.Task[None] | None = None
@@ -111,7 +111,7 @@ class Session:
             self._twins = Twins(
                 self._ctx.room,
                 self._attempt.session_id,
-                owner=self._attempt.owner,
+                owner=self._attempt.lease.owner,
                 leave=lambda: self._ending.ask(SUPERSEDED),
             )
 

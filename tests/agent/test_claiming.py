@@ -93,7 +93,7 @@ async def test_an_end_that_was_begun_is_known_to_the_process_that_takes_over(
     first.ending(End("operator", "command"))
     first.here(False)
     await first.close()
-    await first.state.release(first._ctx.job.id)
+    await first.lease.state.release(first._ctx.job.id)
     second = await claim()
 
     assert (second.answer, second.was_ending) == ("resume", End("operator", "command"))
@@ -104,11 +104,11 @@ async def test_an_agent_that_was_removed_by_who_took_its_session_over_is_gone(
 ) -> None:
     """Removed from the room it asks whose the session is: its own it ends, another's it leaves alone."""
     attempt = await claim()
-    await attempt.vanish_if_replaced()
-    await attempt.state.adopt("w-claim", "another")
+    await attempt.lease.vanish_if_replaced()
+    await attempt.lease.state.adopt("w-claim", "another")
 
     with pytest.raises(Vanished):
-        await attempt.vanish_if_replaced()
+        await attempt.lease.vanish_if_replaced()
     with pytest.raises(Vanished):
         await attempt.end(End("operator"))
 
@@ -166,11 +166,11 @@ async def test_a_session_that_is_over_is_not_listed_again(
 ) -> None:
     """What trouble with Redis left to be caught up with comes too late for the worker's list."""
     attempt = await claim()
-    await attempt.own()
+    await attempt.lease.enlist()
     mine = worker_sessions_key(settings.worker_id or "")
-    assert await client.smembers(mine) == {attempt.state.key}
+    assert await client.smembers(mine) == {attempt.lease.state.key}
     await attempt.end(End("idle"))
-    await attempt.own()
+    await attempt.lease.enlist()
     assert await client.smembers(mine) == set()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import redis.asyncio
 
-from agent import attempt as attempting
+from agent import lease
 from agent.attempt import Attempt
 from agent.ending import End
 from agent.settings import Settings, load
@@ -56,7 +56,7 @@ async def test_renewed_while_the_session_lives(
     client: "redis.asyncio.Redis", claim: Claim, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A session renews its override again and again, also while it waits, and one without a time to live."""
-    monkeypatch.setattr(attempting, "RENEW_SECONDS", 0.01)
+    monkeypatch.setattr(lease, "RENEW_SECONDS", 0.01)
     attempt = await claim(f"life-{next(_names)}")
     key = override_key(attempt.session_id)
     await client.set(key, "{}", ex=30)
