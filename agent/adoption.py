@@ -9,7 +9,7 @@ from typing import Any, cast
 from redis.exceptions import RedisError
 
 from agent.heartbeat import Heartbeat
-from agent.recovery import Recovery
+from agent.judging import Judge
 from agent.stores import text
 from config_store.state import (
     HEARTBEAT_SECONDS,
@@ -37,13 +37,11 @@ class Adoption:
     look, as in a failover, when they still go to the former master and succeed.
     """
 
-    def __init__(
-        self, client: Any, heartbeat: Heartbeat, recovery: Recovery, *, ready: Callable[[], bool]
-    ) -> None:
+    def __init__(self, client: Any, heartbeat: Heartbeat, judge: Judge, *, ready: Callable[[], bool]) -> None:
         self._ready = ready
         self._redis = client
         self._heartbeat = heartbeat
-        self._recovery = recovery
+        self._judge = judge
         self._missed_at = float("-inf")
         """When our own beat was last not found, on the monotonic clock."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -92,9 +90,9 @@ class Adoption:
         await cast(Awaitable[Any], self._redis.srem(WORKERS_KEY, worker))
 
     async def _adopt(self, key: str, worker: str) -> None:
-        if not await self._recovery.take(key, worker):
+        if not await self._judge.take(key, worker):
             return
-        task = asyncio.create_task(self._recovery.bring_back(key), name=f"adopt {key}")
+        task = asyncio.create_task(self._judge.bring_back(key), name=f"adopt {key}")
         self._tasks.add(task)
         task.add_done_callback(self._done)
 

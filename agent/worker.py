@@ -26,9 +26,10 @@ from agent.draining import DRAIN_BEGAN, DRAIN_OVER
 from agent.health import Health, Writable
 from agent.heartbeat import Heartbeat
 from agent.job import run_session
+from agent.judging import Judge
 from agent.occupancy import Occupancy
 from agent.people import agent_identity
-from agent.recovery import DeadJob, Recovery
+from agent.recovery import DeadJob
 from agent.session import GOODBYE_SECONDS
 from agent.settings import Settings, pass_on
 from agent.sweep import Records
@@ -76,7 +77,7 @@ class Worker:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._drain = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._recovery: Recovery | None = None
+        self._judge: Judge | None = None
 
     # ------------------------------------------------------------------ LiveKit's side
 
@@ -163,10 +164,10 @@ class Worker:
             return "cut_off"
         return None
 
-    def _begin_recovery(self, lkapi: api.LiveKitAPI) -> Adoption:
+    def _begin_judging(self, lkapi: api.LiveKitAPI) -> Adoption:
         """From now on dead jobs are judged; what is returned looks for those of dead workers."""
-        self._recovery = Recovery(self._settings, client=self._redis, lkapi=lkapi, records=self._records)
-        return Adoption(self._redis, self._heartbeat, self._recovery, ready=self._can_adopt)
+        self._judge = Judge(self._settings, client=self._redis, lkapi=lkapi, records=self._records)
+        return Adoption(self._redis, self._heartbeat, self._judge, ready=self._can_adopt)
 
     def _on_started(self) -> None:
         library.on_process_closed(self._server, self._on_process_closed)
@@ -174,7 +175,7 @@ class Worker:
 
     def _on_process_closed(self, process: library.JobExecutor) -> None:
         running = process.running_job
-        if running is None or self._recovery is None:
+        if running is None or self._judge is None:
             return
         self._accepted.pop(running.job.id, None)
         dead = DeadJob(
@@ -184,12 +185,12 @@ class Worker:
             agent_name=running.job.agent_name,
             metadata=running.job.metadata,
         )
-        self._background(self._judge(dead))
+        self._background(self._judge_dead(dead))
 
-    async def _judge(self, dead: DeadJob) -> None:
-        assert self._recovery is not None
+    async def _judge_dead(self, dead: DeadJob) -> None:
+        assert self._judge is not None
         try:
-            await self._recovery.judge(dead)
+            await self._judge.judge(dead)
         except Exception:
             logger.exception("a job that is gone could not be judged; the sweep tries again")
 
@@ -261,7 +262,7 @@ class Worker:
         )
         url, key, secret = self._settings.require_livekit()
         lkapi = api.LiveKitAPI(url, key, secret)
-        adoption = self._begin_recovery(lkapi)
+        adoption = self._begin_judging(lkapi)
         self._heartbeat.start()
         self._background(self._sweep_for_ever(), name="sweep")
         self._background(adoption.run(), name="adoption")
@@ -331,7 +332,7 @@ class Worker:
     async def _sweep_for_ever(self) -> None:
         while True:
             try:
-                busy = self._recovery.recovering if self._recovery else set()
+                busy = self._judge.recovering if self._judge else set()
                 await self._records.sweep(busy)
                 self._background(self._look_after())  # it may wait for a user's grace, the sweep must not
             except Exception:
@@ -339,10 +340,10 @@ class Worker:
             await asyncio.sleep(self._settings.sweep_seconds)
 
     async def _look_after(self) -> None:
-        if self._recovery is None:
+        if self._judge is None:
             return
         try:
-            await self._recovery.look_after(self._runs)
+            await self._judge.look_after(self._runs)
         except (RedisError, OSError) as exc:
             logger.warning("this worker's sessions could not be looked at: %s", type(exc).__name__)
         except Exception:

@@ -32,7 +32,7 @@ from agent.commands import Commands
 from agent.configuring import configure
 from agent.ending import End, Ending
 from agent.heartbeat import BEAT_SECONDS, Heartbeat
-from agent.recovery import Recovery
+from agent.judging import Judge
 from agent.services.valkey import EmbeddedValkey
 from agent.settings import Settings
 from agent.stores import STREAM_BLOCK_SECONDS, open_redis
@@ -187,7 +187,7 @@ async def swept(stores: Counted, count: int) -> dict[str, Any]:
             await asyncio.to_thread(attempt.journal.flush, 5.0)
         sweepers = [Records(elsewhere, stores.engine) for _ in range(2)]
         client = open_redis(url.get_secret_value(), 10.0)
-        owner = Recovery(stores.settings, client=client, lkapi=cast(Any, None), records=sweepers[0])
+        owner = Judge(stores.settings, client=client, lkapi=cast(Any, None), records=sweepers[0])
         for _ in range(2):  # in the first round the sessions still write what they have begun with
             stores.client.delete(SWEEP_KEY)
             stores.commands()

@@ -12,7 +12,8 @@ import redis.asyncio
 from livekit import api, rtc
 from sqlalchemy import Engine
 
-from agent.recovery import DeadJob, Recovery
+from agent.judging import Judge
+from agent.recovery import DeadJob
 from agent.services.livekit_server import LiveKitServer
 from agent.services.valkey import EmbeddedValkey
 from agent.settings import Settings
@@ -51,11 +52,11 @@ class Judged:
 
     async def judge(self) -> None:
         """The parent hears that the process of job `j` is gone."""
-        await self.recovery().judge(DeadJob("j", self.session_id, "agent-j", "nobody", self.metadata))
+        await self.new_judge().judge(DeadJob("j", self.session_id, "agent-j", "nobody", self.metadata))
 
-    def recovery(self) -> Recovery:
-        """The parent's judgement."""
-        return Recovery(self.settings, client=self.client, lkapi=self.lkapi, records=self.records)
+    def new_judge(self) -> Judge:
+        """The parent's judge."""
+        return Judge(self.settings, client=self.client, lkapi=self.lkapi, records=self.records)
 
     def record(self) -> dict[str, Any] | None:
         """The session's record; None: it has none."""
@@ -204,17 +205,17 @@ async def test_a_session_that_nobody_judged_is_found_by_its_worker(judged: Judge
     await judged.client.sadd(worker_sessions_key("w"), judged.state.key)
     judged.journal().close()
     await judged.lkapi.room.delete_room(api.DeleteRoomRequest(room=judged.session_id))
-    recovery = judged.recovery()
+    judge = judged.new_judge()
     for _ in range(3):
-        await recovery.look_after(lambda job: job == "j")
-    await recovery.look_after(lambda _: False)
+        await judge.look_after(lambda job: job == "j")
+    await judge.look_after(lambda _: False)
     assert judged.record() is None
-    await recovery.look_after(lambda _: False)
+    await judge.look_after(lambda _: False)
 
     record = judged.record()
     assert record is not None
     assert record["end_reason"] == "crashed"
-    await recovery.look_after(lambda _: False)
+    await judge.look_after(lambda _: False)
     assert not await judged.client.exists(worker_sessions_key("w")), "what is over is off the list"
 
 

@@ -40,7 +40,7 @@ class Alone:
 
     def adopts(self) -> bool:
         """Whether it would look for the sessions of dead workers now."""
-        return self.worker._begin_recovery(cast(Any, None))._ready()
+        return self.worker._begin_judging(cast(Any, None))._ready()
 
     def lose_journals(self) -> None:
         """Something is where the folder of journals was."""
