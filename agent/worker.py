@@ -14,28 +14,25 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from livekit import api
-from livekit.agents import AgentServer, JobRequest
+from livekit.agents import AgentServer
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
 from agent import library, memory, metrics, stores
+from agent.admission import Admission
 from agent.adoption import Adoption
 from agent.attempt import redis_url_of
 from agent.bundles import Bundles
 from agent.draining import DRAIN_BEGAN, DRAIN_OVER
-from agent.health import Health, Writable
+from agent.health import Health
 from agent.heartbeat import Heartbeat
 from agent.job import run_session
 from agent.judging import Judge
-from agent.occupancy import Occupancy
-from agent.people import agent_identity
 from agent.recovery import DeadJob
 from agent.session import GOODBYE_SECONDS
 from agent.settings import Settings, pass_on
 from agent.sweep import Records
 
-ACCEPT_SECONDS = 10.0
-"""How long an accepted job may take to appear as running before it no longer counts."""
 CLOSE_SECONDS = 15.0
 """Longest time in seconds for the last sessions to say goodbye and end once the drain is over."""
 ENDLESS = ("sweep", "watch", "adoption")
@@ -46,9 +43,6 @@ STOP_SECONDS = 10.0
 """Longest time in seconds for closing the connection and making the last records, after all sessions."""
 RECORDS_WAIT_SECONDS = 60.0
 """How long a record may wait before `/readyz` says so: the disk holds the journals meanwhile."""
-FULL_LOAD = 1.0
-HIGHEST_OPEN_LOAD = 0.65
-"""livekit-server never offers a job to a worker that reports 0.7 or more, and tells nobody (1.13.5)."""
 
 logger = logging.getLogger(__name__)
 
@@ -66,17 +60,22 @@ class Worker:
     def __init__(self, settings: Settings, bundles: Bundles, engine: Engine) -> None:
         self._settings = settings
         self._bundles = bundles
+        self._drain = asyncio.Event()
+        self._hurry = asyncio.Event()
         self._records = Records(settings, engine)
-        self._journals = Writable(settings.journals)
-        self._server = self._make_server()
         self._health = Health(settings.http_port, self.unready, bundles.troubles)
         assert settings.redis_url is not None
         self._redis = stores.open_redis(settings.redis_url.get_secret_value(), 2.0)
         self._heartbeat = Heartbeat(settings.redis_url.get_secret_value(), settings.worker_id or "")
-        self._accepted: dict[str, float] = {}
+        self.admission = Admission(
+            settings,
+            bundles=bundles,
+            heartbeat=self._heartbeat,
+            running=lambda: self._server.active_jobs,
+            is_draining=self._drain.is_set,
+        )
+        self._server = self._make_server()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._drain = asyncio.Event()
-        self._hurry = asyncio.Event()
         self._judge: Judge | None = None
 
     # ------------------------------------------------------------------ LiveKit's side
@@ -98,7 +97,7 @@ class Worker:
             ws_url=url,
             api_key=key,
             api_secret=secret,
-            load_fnc=self.load,
+            load_fnc=self.admission.load,
             load_threshold=math.inf,  # the cap is ours, counted when a job is requested
             num_idle_processes=2,
             preload_modules=["agent.preload", *self._settings.modules, "agent.before_fork"],
@@ -113,56 +112,10 @@ class Worker:
         server.rtc_session(
             functools.partial(run_session, self._settings),
             agent_name=self._settings.name,
-            on_request=self._on_request,
+            on_request=self.admission.answer,
         )
         server.on("worker_started", self._on_started)
         return server
-
-    def load(self) -> float:
-        """What LiveKit is told, often: sessions ÷ cap, below its own limit while a job would be taken."""
-        sessions, cap = self._sessions(), self._settings.session_cap
-        self._heartbeat.occupancy = Occupancy(self._settings.name, sessions, cap)
-        share = sessions / cap
-        return FULL_LOAD if share >= 1.0 or self._lacking() else share * HIGHEST_OPEN_LOAD
-
-    def _runs(self, job_id: str) -> bool:
-        return any(job.job.id == job_id for job in self._server.active_jobs)
-
-    def _serves(self, room: str) -> bool:
-        return any(job.job.room.name == room for job in self._server.active_jobs)
-
-    def _sessions(self) -> int:
-        """Sessions that run, and those accepted that are about to."""
-        running = {job.job.id for job in self._server.active_jobs}
-        now = time.monotonic()
-        self._accepted = {
-            job: at for job, at in self._accepted.items() if job not in running and now - at < ACCEPT_SECONDS
-        }
-        return len(running) + len(self._accepted)
-
-    async def _on_request(self, request: JobRequest) -> None:
-        await asyncio.to_thread(self._journals.look)  # before the count: until the answer nothing is awaited
-        if (why := self._refusal(request.room.name)) is not None:
-            metrics.REQUESTS.labels(why).inc()
-            await request.reject(terminate=False)  # so that another worker gets it at once
-            return
-        metrics.REQUESTS.labels("accepted").inc()
-        self._accepted[request.id] = time.monotonic()
-        await request.accept(identity=agent_identity(request.id))
-
-    def _refusal(self, room: str) -> str | None:
-        """Why a job in this room is left to other workers, in one word; None: it is not."""
-        if self._drain.is_set():
-            return "draining"
-        if self._sessions() >= self._settings.session_cap:
-            return "full"
-        if lacking := self._lacking():
-            logger.warning("a job is left to other workers: %s", "; ".join(lacking))
-            return "unready"
-        if not self._heartbeat.is_beating and self._serves(room):
-            # To the others this worker is dead, and one of them has the session dispatched again.
-            return "cut_off"
-        return None
 
     def _begin_judging(self, lkapi: api.LiveKitAPI) -> Adoption:
         """From now on dead jobs are judged; what is returned looks for those of dead workers."""
@@ -177,7 +130,7 @@ class Worker:
         running = process.running_job
         if running is None or self._judge is None:
             return
-        self._accepted.pop(running.job.id, None)
+        self.admission.forget(running.job.id)
         dead = DeadJob(
             job_id=running.job.id,
             room=running.job.room.name,
@@ -198,13 +151,12 @@ class Worker:
 
     def unready(self) -> Sequence[str]:
         """Why no job should be sent here now, one line each; empty when all is well."""
-        self._journals.look()
         reasons = []
         if self._drain.is_set():
             reasons.append("draining")
         elif not library.is_registered(self._server):
             reasons.append("not registered with LiveKit")
-        reasons += self._lacking()
+        reasons += self.admission.lacking(now=True)
         if self._records.waiting_seconds() > RECORDS_WAIT_SECONDS:
             problem = self._records.problem
             reasons.append(
@@ -214,19 +166,14 @@ class Worker:
 
     def _can_adopt(self) -> bool:
         """Whether a session of a dead worker could be served here; records that wait have no say in that."""
-        return not self._drain.is_set() and library.is_registered(self._server) and not self._lacking()
-
-    def _lacking(self) -> list[str]:
-        """What no call can do without and is not here, one line each: a bundle, a place for its journal."""
-        reasons = [] if self._bundles.usable() else ["no usable bundle"]
-        if problem := self._journals.problem():
-            reasons.append(problem)
-        return reasons
+        return (
+            not self._drain.is_set() and library.is_registered(self._server) and not self.admission.lacking()
+        )
 
     def _follow(self) -> None:
         metrics.follow(
             running=lambda: len(self._server.active_jobs),
-            starting=lambda: self._sessions() - len(self._server.active_jobs),
+            starting=self.admission.starting,
             waiting=self._records.waiting,
             oldest=self._records.waiting_seconds,
             usable=lambda: len(self._bundles.usable()),
@@ -343,7 +290,7 @@ class Worker:
         if self._judge is None:
             return
         try:
-            await self._judge.look_after(self._runs)
+            await self._judge.look_after(self.admission.runs)
         except (RedisError, OSError) as exc:
             logger.warning("this worker's sessions could not be looked at: %s", type(exc).__name__)
         except Exception:

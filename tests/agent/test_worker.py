@@ -11,8 +11,9 @@ from pydantic import SecretStr
 from sqlalchemy import create_engine
 
 from agent import health, library, worker
+from agent.admission import FULL_LOAD
 from agent.settings import Settings
-from agent.worker import FULL_LOAD, RECORDS_WAIT_SECONDS, Worker
+from agent.worker import RECORDS_WAIT_SECONDS, Worker
 
 
 class Alone:
@@ -101,7 +102,7 @@ class Offer:
 async def offered(alone: Alone, number: int) -> tuple[object, float]:
     """What a job gets for an answer, and how many were answered `unready` so far."""
     offer = Offer(number)
-    await alone.worker._on_request(cast(Any, offer))
+    await alone.worker.admission.answer(cast(Any, offer))
     unready = REGISTRY.get_sample_value("agent_job_requests_total", {"answer": "unready"})
     return offer.answer, unready or 0.0
 
@@ -109,7 +110,7 @@ async def offered(alone: Alone, number: int) -> tuple[object, float]:
 async def test_records_that_wait_refuse_no_job(alone: Alone) -> None:
     """A database that is away, or one record that can never be made, stops no calls."""
     alone.waited = RECORDS_WAIT_SECONDS + 1
-    assert alone.worker.load() < 0.7
+    assert alone.worker.admission.load() < 0.7
     assert (await offered(alone, 4))[0] == "agent-AJ_4"
 
 
@@ -121,19 +122,19 @@ async def test_a_worker_that_lacks_what_calls_need_leaves_jobs_to_others(alone: 
     """
     taken, before = await offered(alone, 1)
     assert taken == "agent-AJ_1"
-    assert alone.worker.load() < 0.7
+    assert alone.worker.admission.load() < 0.7
     match lost:
         case "journals":
             alone.lose_journals()
         case "bundles":
             alone.startable = ()
-    assert alone.worker.load() == FULL_LOAD
+    assert alone.worker.admission.load() == FULL_LOAD
     assert await offered(alone, 2) == (("rejected", False), before + 1)
 
     alone.startable = ("talk",)
     if lost == "journals":
         alone.settings.journals.unlink()
-    assert alone.worker.load() < 0.7
+    assert alone.worker.admission.load() < 0.7
     assert await offered(alone, 3) == ("agent-AJ_3", before + 1)
 
 
@@ -145,7 +146,7 @@ async def test_telling_the_load_hardly_touches_the_disk(
     monkeypatch.setattr(health, "unwritable", looks.append)
     monkeypatch.setattr(health, "LOOK_SECONDS", 3600.0)
     for _ in range(3):
-        alone.worker.load()
+        alone.worker.admission.load()
     assert len(looks) == 1
     await offered(alone, 1)
     alone.worker.unready()
