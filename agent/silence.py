@@ -47,9 +47,10 @@ def silence_of(entries: Iterable[Mapping[str, Any]], now_ms: int) -> float:
     The silence at a time of Redis (milliseconds), in seconds; 0 when none was noted.
 
     What stood still when a process died (the agent spoke, a tool worked, the user was away) stands still
-    until the next one; a silence that grew goes on meanwhile.
+    until the next one; a silence that grew goes on meanwhile. A note without a time is none (another release
+    redacted some).
     """
-    noted = [entry for entry in entries if entry.get("type") == SILENCE]
+    noted = [e for e in entries if e.get("type") == SILENCE and isinstance(e.get("redis_ms"), int)]
     if not noted:
         return 0.0
     last = max(noted, key=lambda entry: (entry["attempt"], entry["redis_ms"], entry["n"]))

@@ -26,6 +26,28 @@ Entry = dict[str, Any]
 EntryId = tuple[int, str, int]
 """(attempt, w, n): the identity of an entry within its session."""
 
+WORDS: Mapping[str, tuple[str, ...]] = {
+    "start": (),
+    "live": (),
+    "participant": (),
+    "user": ("text",),
+    "agent": ("text",),
+    "tool_call": ("arguments",),
+    "tool_result": ("output",),
+    "handoff": (),
+    "event": ("detail",),
+    "error": ("message",),
+    "verdicts": (),
+    "revision": (),
+    "usage": (),
+    "silence": (),
+    "figure": (),
+    "lost": (),
+    "journal": (),
+    "end": ("detail",),
+}
+"""The types of entries that are written, and which of their fields hold words that people or models said."""
+
 VERSION = 1
 """Version of the shape of entries written by this code."""
 

@@ -4,23 +4,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from agent.transcripts.entries import Entry
+from agent.transcripts.entries import WORDS, Entry
 
 Redact = Callable[[str], str]
 
 UNMASKABLE = "[redaction failed]"
 """Stands for words that the redactor could not be run on: nothing unredacted is ever written instead."""
 
-_WORDS: Mapping[str, tuple[str, ...]] = {
-    "user": ("text",),
-    "agent": ("text",),
-    "tool_call": ("arguments",),
-    "tool_result": ("output",),
-    "event": ("detail",),
-    "error": ("message",),
-    "end": ("detail",),
-}
-_GIVEN = frozenset({"start", "live", "participant", "handoff", "usage", "lost", "journal"})
 _LEAST_SECRET = 6
 
 
@@ -39,11 +29,11 @@ def mask(entry: Entry, redact: Redact | None, secrets: Sequence[str] = ()) -> En
     """
     masked = dict(entry)
     kind = entry.get("type")
-    if redact is not None and kind not in _GIVEN:
-        chosen = _WORDS.get(str(kind), ())
+    words = WORDS.get(str(kind), tuple(key for key in entry if key not in _FRAME))
+    if redact is not None and words:
         partial = kind == "agent" and (not entry.get("final", True) or bool(entry.get("interrupted")))
         apply = _guarded(getattr(redact, "partial", redact) if partial else redact)
-        for key in chosen or [key for key in entry if key not in _FRAME]:
+        for key in words:
             if key in masked:
                 masked[key] = _deep(masked[key], apply)
     hidden = [secret for secret in secrets if len(secret) >= _LEAST_SECRET]
