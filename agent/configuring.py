@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from livekit.agents import JobContext
-from livekit.api import TwirpError
 from livekit.protocol import models
 
 from agent import room
@@ -86,7 +85,7 @@ async def _call(attempt: Attempt, ctx: JobContext, compiled: CompiledBundles) ->
     try:
         async with asyncio.timeout_at(attempt.deadline):
             sip = await room.sip_attributes(ctx.api, call.room_name)
-    except (TimeoutError, OSError, TwirpError) as exc:
+    except room.TROUBLE as exc:
         logger.warning("the call's SIP attributes are not known: %s", type(exc).__name__)
         return call
     return sip_call(call.room_name, sip)

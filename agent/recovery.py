@@ -134,7 +134,7 @@ class Recovery:
         for _ in range(2):
             try:
                 await room.dispatch(self._api, job.room, job.agent_name, job.metadata)
-            except (api.TwirpError, OSError) as exc:
+            except room.TROUBLE as exc:
                 logger.warning("LiveKit could not be asked for an agent: %s", type(exc).__name__)
             if await _is_taken(crash.state):
                 return
@@ -159,7 +159,7 @@ class Recovery:
                     return True
                 if not crash.found.get("live_at") and await room.exists(self._api, crash.job.room):
                     return True
-            except (api.TwirpError, OSError) as exc:
+            except room.TROUBLE as exc:
                 logger.warning("LiveKit could not be asked who is in the room: %s", type(exc).__name__)
             if loop.time() >= until:
                 return False
@@ -199,7 +199,7 @@ class Recovery:
         """Whether an agent other than the dead one is in the room; False also when LiveKit cannot say."""
         try:
             return any(agent != job.identity for agent in await room.agents_in(self._api, job.room))
-        except (api.TwirpError, OSError) as exc:
+        except room.TROUBLE as exc:
             logger.warning("LiveKit could not be asked who is in the room: %s", type(exc).__name__)
             return False
 

@@ -15,6 +15,8 @@ ALONE_SECONDS = 10.0
 """How old a room is, in seconds, when an agent that was asked for should have come."""
 MOST_ROOMS = 50
 """How many rooms are looked into."""
+TROUBLE: Final = (api.TwirpError, aiohttp.ClientError, OSError)
+"""What asking LiveKit raises when it refuses, is away, or hangs up without an answer."""
 USER_KINDS: Final = frozenset({api.ParticipantInfo.Kind.STANDARD, api.ParticipantInfo.Kind.SIP})
 
 logger = logging.getLogger(__name__)
@@ -38,7 +40,7 @@ async def close_room(lkapi: api.LiveKitAPI, name: str) -> None:
 
 
 async def exists(lkapi: api.LiveKitAPI, name: str) -> bool:
-    """Whether there is such a room now. Raises TwirpError."""
+    """Whether there is such a room now. Raises one of `TROUBLE`."""
     return bool((await lkapi.room.list_rooms(api.ListRoomsRequest(names=[name]))).rooms)
 
 
@@ -57,7 +59,7 @@ async def people_in(lkapi: api.LiveKitAPI, room: str) -> list[str]:
     """
     Identities of the standard and SIP participants in the room; empty when there is no room.
 
-    Raises TwirpError, aiohttp.ClientError.
+    Raises one of `TROUBLE`.
     """
     return [p.identity for p in await _participants(lkapi, room) if p.kind in USER_KINDS]
 
@@ -83,7 +85,7 @@ async def without_agent(lkapi: api.LiveKitAPI) -> list[str]:
     Names of rooms in which people sit and no agent comes any more, as far as a look at some of them tells.
 
     A token that brings its agent along does nothing in a room that was there before, without a word to
-    anybody. Raises TwirpError.
+    anybody. Raises one of `TROUBLE`.
     """
     rooms = (await lkapi.room.list_rooms(api.ListRoomsRequest())).rooms
     before = time.time() - ALONE_SECONDS
@@ -107,7 +109,7 @@ async def without_agent(lkapi: api.LiveKitAPI) -> list[str]:
 
 
 async def sip_attributes(lkapi: api.LiveKitAPI, room: str) -> dict[str, str]:
-    """The attributes of the telephone call in the room; empty when there is none. Raises TwirpError."""
+    """The attributes of the telephone call in the room; empty when there is none. Raises one of `TROUBLE`."""
     found = await lkapi.room.list_participants(api.ListParticipantsRequest(room=room))
     callers = [p for p in found.participants if p.kind == api.ParticipantInfo.Kind.SIP]
     return dict(callers[0].attributes) if callers else {}
@@ -117,7 +119,7 @@ async def dispatch(lkapi: api.LiveKitAPI, room: str, agent_name: str, metadata: 
     """
     Ask LiveKit for an agent in this room; it answers OK also when no worker takes the job.
 
-    Raises TwirpError, aiohttp.ClientError.
+    Raises one of `TROUBLE`.
     """
     await lkapi.agent_dispatch.create_dispatch(
         api.CreateAgentDispatchRequest(agent_name=agent_name, room=room, metadata=metadata)

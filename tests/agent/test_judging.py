@@ -184,6 +184,32 @@ async def test_a_session_that_had_ended_is_closed(judged: Judged) -> None:
     assert (await judged.state.read())["phase"] == "ended"
 
 
+async def test_a_livekit_that_hangs_up_costs_no_record(
+    judged: Judged, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A balancer drops connections without an answer: a crashed session ends all the same, with a record."""
+
+    def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    monkeypatch.setattr("agent.recovery.TAKE_SECONDS", 0.2)
+    job = {"room": judged.session_id, "identity": "agent-j", "metadata": judged.metadata}
+    await judged.state.claim(session_id=judged.session_id, worker="w", job="j", pid=1, **job)
+    judged.journal().close()
+    async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as balancer:
+        port = balancer.sockets[0].getsockname()[1]
+        await judged.lkapi.aclose()
+        judged.lkapi = api.LiveKitAPI(
+            f"http://127.0.0.1:{port}", judged.server.api_key, judged.server.api_secret
+        )
+        await judged.judge()
+
+    assert "LiveKit could not be asked" in caplog.text
+    record = judged.record()
+    assert record is not None
+    assert record["end_reason"] == "crashed"
+
+
 async def test_what_another_release_stored_decides_about_a_return(
     judged: Judged, caplog: pytest.LogCaptureFixture
 ) -> None:
