@@ -127,7 +127,7 @@ class Conversation:
             user_away_timeout=None,  # our clock decides what a silence means
             session_close_transcript_timeout=LATE_WORDS_SECONDS,
             aec_warmup_duration=None,  # it makes the first 3 s of speech uninterruptible
-            conn_options=connect_options(unrecoverable_errors=1),
+            conn_options=connect_options(),
             max_tool_steps=TOOL_STEPS,
         )
         session.on("user_state_changed", self._on_user_state)
@@ -253,15 +253,6 @@ class Conversation:
                 await self._finished(say(self._session, text, interruptible=False))
         except (TimeoutError, RuntimeError) as exc:
             logger.warning("the goodbye was cut short: %s", type(exc).__name__)
-            self.hush()
-
-    async def let_finish(self, seconds: float) -> None:
-        """Wait until what is being said was heard, for at most this many seconds."""
-        try:
-            async with asyncio.timeout(seconds):
-                while (speech := self._session.current_speech) is not None:
-                    await self._finished(speech)
-        except TimeoutError:
             self.hush()
 
     async def close(self) -> None:

@@ -52,7 +52,6 @@ class Segment:
     played_seconds: float | None = None
     """How much was played, once that is over."""
     interrupted: bool = False
-    committed: bool = False
     to_nobody: bool = False
     """Whether the user was away when playing began."""
     item_id: str | None = None

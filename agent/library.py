@@ -155,11 +155,6 @@ def is_registered(server: AgentServer) -> bool:
     return server.id != "unregistered" and not server._connecting and not server._connection_failed
 
 
-def connection_failed(server: AgentServer) -> bool:
-    """Whether the library has given up on reaching LiveKit."""
-    return bool(server._connection_failed)
-
-
 async def announce_full(server: AgentServer) -> None:
     """Tell LiveKit to send no more jobs, without waiting for those that run."""
     server._draining = True

@@ -43,7 +43,6 @@ class Settings(BaseSettings):
         frozen=True,
         use_attribute_docstrings=True,
         populate_by_name=True,
-        env_ignore_empty=False,
     )
 
     livekit_url: str | None = Field(None, validation_alias=_named("LIVEKIT_URL"))

@@ -14,7 +14,6 @@ WARM_SECONDS = 10.0
 """From the last call's start until memory is read and CPU counted from: one turn of each call."""
 WINDOW_SECONDS = 24.0
 """Three beats of each caller."""
-SENTENCE_SECONDS = 1.0
 
 
 @dataclass

@@ -122,8 +122,6 @@ class InvalidBundleError(ConfigError):
 class StoreUnavailableError(Exception):
     """Redis or the database did not give an answer in time; trying again later may help."""
 
-    retryable = True
-
     def __init__(self, store: str, cause: str) -> None:
         self.store = store
         self.cause = cause

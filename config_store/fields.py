@@ -33,7 +33,6 @@ class Field:
     choices: tuple[str, ...] | None
     low: float | None
     high: float | None
-    is_nullable: bool
     is_numeric: bool
     adapter: TypeAdapter[Any]
 
@@ -61,7 +60,6 @@ def _field(key: str, info: FieldInfo) -> Field:
         choices=tuple(literals[0]) if literals else None,
         low=low,
         high=high,
-        is_nullable=type(None) in found,
         is_numeric=float in found or int in found,
         adapter=_adapter(info),
     )

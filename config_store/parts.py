@@ -35,11 +35,7 @@ class Part:
 
 @dataclass
 class Sources:
-    """
-    The parts of a folder, each file read once.
-
-    `drop` forgets parts whose files changed; whoever keeps a Sources over time calls it.
-    """
+    """The parts of a folder as it is now, each file read once."""
 
     folder: BundleFolder
     environ: Mapping[str, str]
@@ -51,12 +47,6 @@ class Sources:
         if self.names is None:
             self.names = frozenset(self.folder.bundles())
         return self.names
-
-    def drop(self, *names: str) -> None:
-        """Forget these parts and the list of names."""
-        self.names = None
-        for name in names:
-            self.parts.pop(name, None)
 
     def part(self, name: str) -> Part | None:
         """One part; None when the folder has no such bundle."""

@@ -158,15 +158,6 @@ class SessionConfig(Section):
         """Whether the session is held in writing: there is no voice, and nothing is listened to."""
         return self.modality_profile == "text_only"
 
-    def voice_for(self, agent: str | None, provider: str) -> str | None:
-        """The voice of an agent (None: of the session) at a provider; None: the provider's default."""
-        own = self.agents[agent].voice_id if agent is not None else None
-        for voice in (own, self.voice_id):
-            name = voice.get(provider) if isinstance(voice, dict) else voice
-            if name is not None:
-                return name
-        return None
-
     def tuning_for(self, agent: str | None) -> VoiceTuning:
         """The tuning of an agent laid over the session's; None: the session's."""
         if agent is None:

@@ -29,8 +29,6 @@ CALLS_CAP = 10
 """Most runs of tools between two words of the user, side by side ones included."""
 END_CALL = "end_call"
 SET_PANEL = "set_panel"
-BUILT_IN = frozenset({END_CALL, SET_PANEL})
-"""Tools that need no Python."""
 
 
 class ToolLoadError(Exception):

@@ -128,7 +128,7 @@ def end(
     Example: agent session end s-1 --wait
     """
     from agent.ending import REASONS
-    from agent.running import NoSuchSessionError, RecordMissingError, end_session
+    from agent.running import RecordMissingError, end_session
 
     _check_id(session_id, "a session's id")
     if reason not in REASONS:
@@ -136,8 +136,6 @@ def end(
     try:
         with _redis_answering():
             outcome = asyncio.run(end_session(_settings(), session_id, reason=reason, wait=wait))
-    except NoSuchSessionError as exc:
-        fail(str(exc), code="unknown_session")
     except RecordMissingError as exc:
         fail(str(exc), code="record_missing", exit=FAILED)
     if as_json:

@@ -14,7 +14,7 @@ MIN_SILENCE_SECONDS = 0.3
 """Silence after which the voice detector calls speech over; the endpointing delay counts from there."""
 
 
-def turn_handling(config: SessionConfig, turn_detector: str, *, agent: str | None = None) -> dict[str, Any]:
+def turn_handling(config: SessionConfig, turn_detector: str) -> dict[str, Any]:
     """
     `turn_handling` for an AgentSession.
 
@@ -24,11 +24,10 @@ def turn_handling(config: SessionConfig, turn_detector: str, *, agent: str | Non
     Args:
         config: The session's configuration.
         turn_detector: The worker's choice, `vad` or `v1-mini`. A session in writing needs none.
-        agent: Whose models count; None: the session's. A realtime model finds turns by itself.
     """
     turns = config.turn_taking
     detection: Any = turn_detector
-    if config.models_for(agent).realtime is not None:
+    if config.models.realtime is not None:  # it finds turns by itself
         detection = "realtime_llm"
     elif config.is_text_only:
         detection = "manual"  # each text is a turn

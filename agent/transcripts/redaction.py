@@ -50,7 +50,7 @@ class Redactor:
         return text
 
 
-def redactor(names: Sequence[str | Mapping[str, Any]], *, regions: Sequence[str] = REGIONS) -> Redactor:
+def redactor(names: Sequence[str | Mapping[str, Any]]) -> Redactor:
     """
     A redactor for what a bundle's `transcript.redact` lists.
 
@@ -61,7 +61,6 @@ def redactor(names: Sequence[str | Mapping[str, Any]], *, regions: Sequence[str]
     Args:
         names: `email`, `phone_number`, `credit_card`, `iban`, or maps `{name, pattern}` with a regular
             expression; applied in the order card, account, phone, e-mail, own patterns.
-        regions: Two-letter codes of the countries whose national phone numbers are looked for.
 
     Raises:
         UnknownRedactionError: A name that is none of these, or a pattern that does not compile.
@@ -74,7 +73,7 @@ def redactor(names: Sequence[str | Mapping[str, Any]], *, regions: Sequence[str]
     finders = [find for name, find in _KNOWN.items() if name in wanted and name != "phone_number"]
     if "phone_number" in wanted:
         before = sum(name in wanted for name in ("credit_card", "iban"))
-        finders.insert(before, lambda text: _phone_numbers(text, regions))
+        finders.insert(before, _phone_numbers)
     finders += [_own(name) for name in names if not isinstance(name, str)]
     return Redactor(tuple(finders), bool(wanted & {"credit_card", "iban", "phone_number"}), "email" in wanted)
 
@@ -163,7 +162,7 @@ _CONTEXT = re.compile(
 _CONTEXT_LETTERS = 45
 
 
-def _phone_numbers(text: str, regions: Sequence[str]) -> list[Span]:
+def _phone_numbers(text: str) -> list[Span]:
     spans: list[Span] = []
     for run in digit_runs(text):
         if not _LEAST_DIGITS <= len(run.digits) <= _MOST_DIGITS:
@@ -174,7 +173,7 @@ def _phone_numbers(text: str, regions: Sequence[str]) -> list[Span]:
             spans.append((begin, run.end, "phone_number"))
     if sum(letter.isdigit() for letter in text) < _LEAST_DIGITS:
         return spans
-    for region in regions:
+    for region in REGIONS:
         for found in phonenumbers.PhoneNumberMatcher(text, region):
             spans.append((found.start, found.end, "phone_number"))
     return _merged(spans)
@@ -217,6 +216,6 @@ def _own(rule: Mapping[str, Any]) -> Callable[[str], list[Span]]:
 _KNOWN: dict[str, Callable[[str], list[Span]]] = {
     "credit_card": _credit_cards,
     "iban": _ibans,
-    "phone_number": lambda text: _phone_numbers(text, REGIONS),
+    "phone_number": _phone_numbers,
     "email": _emails,
 }

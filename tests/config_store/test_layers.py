@@ -194,9 +194,8 @@ async def test_a_plain_voice_belongs_to_the_provider_it_was_written_for(bundles:
 
     resolved = await bundles.resolve(bundle="main", override={"tts_provider": "openai"})
 
-    assert resolved.config.voice_for(None, "near") == "anna"
-    assert resolved.config.voice_for(None, "openai") is None
-    assert resolved.config.voice_for("expert", "openai") is None
+    assert resolved.config.voice_id == {"near": "anna"}
+    assert resolved.config.agents["expert"].voice_id == {"near": "bob"}
 
 
 async def test_an_optimization_level_chooses_what_is_left_open(bundles: Bundles) -> None:

@@ -59,6 +59,12 @@ async def _wired(
     return await _load(folder, "wired")
 
 
+def _named_voice(config: SessionConfig, agent: str) -> str | None:
+    """The voice that the bundle's text gives this agent at ElevenLabs."""
+    voice = config.agents[agent].voice_id or config.voice_id
+    return voice.get("elevenlabs") if isinstance(voice, dict) else voice
+
+
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_shipped_bundle_talks(
     name: str, tmp_path: Path, openai_double: OpenAIDouble, elevenlabs_double: ElevenLabsDouble
@@ -80,7 +86,7 @@ async def test_a_shipped_bundle_talks(
             assert samples.any()
             if voice.provider == "ElevenLabs":
                 sent_to = elevenlabs_double.calls[-1].path.split("/")[3]
-                assert sent_to == config.voice_for(agent, "elevenlabs")
+                assert sent_to == _named_voice(config, agent)
         await registry.close(ears, mind, voice, realtime)
 
 
