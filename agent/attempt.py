@@ -60,7 +60,7 @@ class Attempt:
     ) -> None:
         self.settings = settings
         self.trace = trace
-        self.redis_url = redis_url_of(settings)
+        self.redis_url = settings.require_redis()
         self.dispatch = dispatch
         self.refusal = refusal
         self.claimed = claimed
@@ -258,9 +258,3 @@ class Attempt:
             await asyncio.to_thread(self._journal.close, CLOSE_SECONDS)
         await self.lease.close()
         await asyncio.to_thread(self.trace.close)
-
-
-def redis_url_of(settings: Settings) -> str:
-    """Redis; the worker sets it for its jobs, also for the embedded Valkey."""
-    assert settings.redis_url is not None
-    return settings.redis_url.get_secret_value()

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from agent import stores
-from agent.attempt import Attempt, redis_url_of
+from agent.attempt import Attempt
 from agent.commands import ENDED_BEFORE, end_before_claim
 from agent.people import agent_identity
 from agent.settings import Settings
@@ -39,7 +39,7 @@ async def claim(settings: Settings, ctx: JobContext) -> Attempt:
         dispatch = parse_dispatch(ctx.job.metadata)
     except DispatchError as exc:
         dispatch, refusal = exc.known, str(exc)
-    client = stores.open_redis(redis_url_of(settings), settings.store_budget_seconds)
+    client = stores.open_redis(settings.require_redis(), settings.store_budget_seconds)
     state = SessionState(client, state_key(dispatch.session_id, ctx.job.room.name))
     session_id = dispatch.session_id or mint_session_id(ctx.job.id)
     try:

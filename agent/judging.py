@@ -23,7 +23,14 @@ from agent.sweep import Records
 from agent.transcripts.entries import Entry
 from agent.transcripts.fold import end_of
 from agent.transcripts.reading import is_session_written
-from config_store.state import STATE_SECONDS, SessionState, mint_session_id, state_key, worker_sessions_key
+from config_store.state import (
+    STATE_SECONDS,
+    SessionState,
+    has_ended,
+    mint_session_id,
+    state_key,
+    worker_sessions_key,
+)
 
 OUTAGE_SECONDS = 20.0
 """How long Redis is waited for, in seconds, before a call that crashed meanwhile is given up."""
@@ -77,7 +84,7 @@ class Judge:
                 await self._judge_unknown(job, state, session_id, is_away=found is None)
             elif found.get("owner_job") == job.job_id:
                 await self._settle(job, state, found)
-            elif found.get("phase") in ("ended", "over"):
+            elif has_ended(found.get("phase")):
                 await self._records.make(session_id)
 
     async def take(self, key: str, dead_worker: str) -> bool:
@@ -115,7 +122,7 @@ class Judge:
             rows = [[text(value or b"") for value in row] for row in await pipe.execute()]
         lost: set[tuple[str, str]] = set()
         for key, (owner, job_id, phase) in zip(keys, rows, strict=True):
-            if owner != self._worker or phase in ("ended", "over"):
+            if owner != self._worker or has_ended(phase):
                 await self._redis.srem(mine, key)
             elif key not in self._judged and not (job_id and runs(job_id)):
                 lost.add((key, job_id))

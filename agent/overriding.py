@@ -14,7 +14,7 @@ from agent.settings import Settings
 from config_store.json_text import JsonRefusedError, parse_object
 from config_store.layer import ALIASES
 from config_store.overrides import MAX_BYTES, TTL_SECONDS, override_key
-from config_store.state import STATE_SECONDS, commands_key
+from config_store.state import STATE_SECONDS, commands_key, has_ended
 
 ANSWER_SECONDS = 2.0
 """How long the job that serves a session has to answer."""
@@ -47,7 +47,7 @@ async def write_override(settings: Settings, session_id: str, values: Mapping[st
     key = override_key(session_id)
     try:
         phase = (await find_session(client, session_id)).get("phase")
-        if phase in ("ended", "over"):
+        if has_ended(phase):
             raise WrongTimeError(f"the session '{session_id}' has ended; use another session id")
         if phase is not None:
             raise WrongTimeError(f"the session '{session_id}' has begun; add --live to change it")
@@ -83,7 +83,7 @@ async def change_session(settings: Settings, session_id: str, values: Mapping[st
         state = await find_session(client, session_id)
         if not state:
             raise NoSuchSessionError(f"no session '{session_id}'; see `agent session list`")
-        if state.get("phase") in ("ended", "over"):
+        if has_ended(state.get("phase")):
             raise NoSuchSessionError(f"the session '{session_id}' has ended ({state.get('end_reason')})")
         key = commands_key(session_id)
         fields: Any = command_fields("override", override=json.dumps(dict(values), allow_nan=False))
@@ -96,7 +96,7 @@ async def change_session(settings: Settings, session_id: str, values: Mapping[st
             for answer in json.loads(state.get("revisions", "[]")):
                 if answer["command"] == command:
                     return {"digest": answer["digest"], "verdicts": answer["verdicts"]}
-            if state.get("phase") in ("ended", "over"):
+            if has_ended(state.get("phase")):
                 raise NoSuchSessionError(f"the session '{session_id}' has ended ({state.get('end_reason')})")
             await asyncio.sleep(LOOK_SECONDS)
     finally:
@@ -145,5 +145,4 @@ def _read(there: bytes | None) -> Mapping[str, Any]:
 
 
 def _client(settings: Settings) -> Any:
-    assert settings.redis_url is not None
-    return stores.open_redis(settings.redis_url.get_secret_value(), 3.0)
+    return stores.open_redis(settings.require_redis(), 3.0)

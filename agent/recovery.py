@@ -22,7 +22,7 @@ from agent.transcripts.conversation import conversation
 from agent.transcripts.entries import Entry, iso_from_seconds
 from agent.transcripts.journal import Journal
 from config_store.dispatch import Dispatch, DispatchError, parse_dispatch
-from config_store.state import SessionState
+from config_store.state import SessionState, has_ended
 from config_store.stored import Stored, StoredError
 
 MOST_RECOVERIES = 2
@@ -209,7 +209,7 @@ async def _is_taken(state: SessionState) -> bool:
     until = loop.time() + TAKE_SECONDS
     while loop.time() < until:
         found = await state.read()
-        if found.get("owner_job") or found.get("phase") == "ended":
+        if found.get("owner_job") or has_ended(found.get("phase")):
             return True
         await asyncio.sleep(LOOK_SECONDS)
     return False

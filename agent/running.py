@@ -11,7 +11,7 @@ from agent.transcripts.database import DatabaseTroubleError, open_existing
 from agent.transcripts.entries import iso_from_seconds
 from agent.transcripts.history import OPERATOR as ANYBODY
 from agent.transcripts.history import load
-from config_store.state import STATE_SECONDS, SessionState, commands_key, state_key
+from config_store.state import STATE_SECONDS, SessionState, commands_key, has_ended, state_key
 
 WAIT_SECONDS = 30.0
 """How long `--wait` waits for the record: a goodbye, and a sweep."""
@@ -40,8 +40,7 @@ async def end_session(settings: Settings, session_id: str, *, reason: str, wait:
         RecordMissingError: With `wait`, the record did not come, or there is no database to look for it in.
         RedisError: Redis does not answer.
     """
-    assert settings.redis_url is not None
-    client = stores.open_redis(settings.redis_url.get_secret_value(), 3.0)
+    client = stores.open_redis(settings.require_redis(), 3.0)
     try:
         found = await find_session(client, session_id)
         if not found:
@@ -53,7 +52,7 @@ async def end_session(settings: Settings, session_id: str, *, reason: str, wait:
                 return "prevented"
         if found.get("end_detail") == ENDED_BEFORE:
             return "prevented"
-        is_over = found.get("phase") in ("ended", "over")
+        is_over = has_ended(found.get("phase"))
         if found and not is_over:
             await _tell_to_end(client, session_id, reason)
     finally:
@@ -78,14 +77,13 @@ async def find_session(client: Any, session_id: str) -> dict[str, str]:
 
 async def live_sessions(settings: Settings) -> list[dict[str, Any]]:
     """The sessions that have begun and not ended, oldest first, with what is known of each."""
-    assert settings.redis_url is not None
-    client = stores.open_redis(settings.redis_url.get_secret_value(), 3.0)
+    client = stores.open_redis(settings.require_redis(), 3.0)
     found = []
     try:
         for pattern in ("session:*:state", "room:*:state"):
             async for key in client.scan_iter(match=pattern, count=500):
                 state = await SessionState(client, stores.text(key)).read()
-                if state.get("phase") not in (None, "ended", "over"):
+                if state and not has_ended(state.get("phase")):
                     found.append(_shown(state))
     finally:
         await client.aclose()

@@ -171,6 +171,17 @@ class Settings(BaseSettings):
         """Whether the database is the SQLite file under AGENT_DATA."""
         return self.database_url is None
 
+    def require_redis(self) -> str:
+        """
+        Address of Redis; a worker sets it for its jobs, also that of the embedded Valkey.
+
+        Raises:
+            SettingsError: It is not set.
+        """
+        if self.redis_url is None:
+            raise SettingsError("REDIS_URL is not set")
+        return self.redis_url.get_secret_value()
+
     def require_livekit(self) -> tuple[str, str, str]:
         """
         URL, key and secret of the LiveKit server.

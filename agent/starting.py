@@ -20,7 +20,7 @@ from config_store.compiled import CompiledBundles
 from config_store.dispatch import DispatchError, parse_dispatch
 from config_store.overrides import RedisOverrides, override_key
 from config_store.personas import MODALITY_PARTS
-from config_store.state import SessionState, state_key
+from config_store.state import SessionState, has_ended, state_key
 from config_store.stored import Stored
 
 DEPARTURE_MARGIN_SECONDS = 5
@@ -98,8 +98,7 @@ async def start_session(settings: Settings, wanted: Wanted) -> Started:
         parse_dispatch(metadata)
     except DispatchError as exc:
         raise NotStartedError(str(exc), code="usage") from None
-    assert settings.redis_url is not None
-    client = stores.open_redis(settings.redis_url.get_secret_value(), 3.0)
+    client = stores.open_redis(settings.require_redis(), 3.0)
     try:
         state = SessionState(client, state_key(session_id, name))
         found = await state.read()
@@ -204,7 +203,7 @@ def _not_taken(settings: Settings, found: dict[str, str], workers: list[Occupanc
 def _refuse_elsewhere(found: dict[str, str], name: str) -> None:
     """A session is in one room; in another one its user would wait for an agent that never comes."""
     there = found.get("room")
-    if there and there != name and found.get("phase") not in ("ended", "over"):
+    if there and there != name and not has_ended(found.get("phase")):
         raise NotStartedError(
             f"the session is in room {there!r}; start it with that room, or use another session id",
             code="session_elsewhere",
@@ -212,7 +211,7 @@ def _refuse_elsewhere(found: dict[str, str], name: str) -> None:
 
 
 def _refuse_ended(found: dict[str, str]) -> None:
-    if found.get("phase") not in ("ended", "over"):
+    if not has_ended(found.get("phase")):
         return
     reason, detail = found.get("end_reason", ""), found.get("end_detail", "")
     if reason == CONFIG_REFUSED:

@@ -42,8 +42,7 @@ class Records:
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
         self._engine = engine
-        assert settings.redis_url is not None
-        self._redis = open_sync(settings.redis_url.get_secret_value(), 2.0)
+        self._redis = open_sync(settings.require_redis(), 2.0)
         self.problem: str | None = None
         """Why the last record could not be made; None: it could."""
         self._waiting: dict[str, float] = {}

@@ -113,8 +113,7 @@ async def past_of(attempt: Attempt) -> Past | None:
 def _entries(attempt: Attempt) -> list[dict[str, Any]]:
     """What is on this machine's disk and in Redis; either may be incomplete, together they are not."""
     entries = list(read_journals(attempt.settings.journals, attempt.session_id))
-    assert attempt.settings.redis_url is not None
-    client = open_sync(attempt.settings.redis_url.get_secret_value(), 1.0)
+    client = open_sync(attempt.redis_url, 1.0)
     try:
         entries += read_stream(client, attempt.session_id)
     except (redis.RedisError, OSError) as exc:

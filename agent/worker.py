@@ -21,7 +21,6 @@ from sqlalchemy import Engine
 from agent import library, memory, metrics, stores
 from agent.admission import Admission
 from agent.adoption import Adoption
-from agent.attempt import redis_url_of
 from agent.bundles import Bundles
 from agent.draining import DRAIN_BEGAN, DRAIN_OVER
 from agent.health import Health
@@ -64,9 +63,8 @@ class Worker:
         self._hurry = asyncio.Event()
         self._records = Records(settings, engine)
         self._health = Health(settings.http_port, self.unready, bundles.troubles)
-        assert settings.redis_url is not None
-        self._redis = stores.open_redis(settings.redis_url.get_secret_value(), 2.0)
-        self._heartbeat = Heartbeat(settings.redis_url.get_secret_value(), settings.worker_id or "")
+        self._redis = stores.open_redis(settings.require_redis(), 2.0)
+        self._heartbeat = Heartbeat(settings.require_redis(), settings.worker_id or "")
         self.admission = Admission(
             settings,
             bundles=bundles,
@@ -89,7 +87,7 @@ class Worker:
             MALLOC_TRIM_THRESHOLD_="131072",
             OPENBLAS_NUM_THREADS="1",
             LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS="0",  # a thread per job; a loop that stalls is the watchdog's
-            REDIS_URL=redis_url_of(self._settings),  # also the embedded Valkey's, for the rehearsal
+            REDIS_URL=self._settings.require_redis(),  # also the embedded Valkey's, for the rehearsal
             AGENT_PREWARM=",".join(sorted(self._bundles.providers())),
         )
         url, key, secret = self._settings.require_livekit()

@@ -23,6 +23,12 @@ HEARTBEAT_SECONDS = 5.0
 
 Answer = Literal["new", "resume", "held", "ended"]
 
+
+def has_ended(phase: str | None) -> bool:
+    """Whether a session whose state has this phase is over: with a tombstone (`ended`), or without."""
+    return phase in ("ended", "over")
+
+
 _CLAIM = """
 local s = redis.call('HMGET', KEYS[1], 'phase', 'owner_worker', 'owner_job', 'fence')
 local time = redis.call('TIME')

@@ -54,8 +54,7 @@ class Backend:
         from agent import stores
         from agent.dev.live import look
 
-        assert self._settings.redis_url is not None
-        client = stores.open_redis(self._settings.redis_url.get_secret_value(), 3.0)
+        client = stores.open_redis(self._settings.require_redis(), 3.0)
         try:
             found = await look(client, session_id)
         finally:

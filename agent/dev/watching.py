@@ -15,7 +15,7 @@ from agent.running import live_sessions
 from agent.settings import Settings
 from agent.transcripts.entries import Entry, from_json
 from agent.transcripts.stream import FIELD, stream_key
-from config_store.state import SessionState, state_key
+from config_store.state import SessionState, has_ended, state_key
 
 LOOK_SECONDS = 0.5
 """Time in seconds between two looks for new sessions, and longest wait for news of one."""
@@ -45,8 +45,7 @@ async def watch(settings: Settings, say: Callable[[str, str], None]) -> None:
 
 
 async def _follow(settings: Settings, session_id: str, say: Callable[[str, str], None]) -> None:
-    assert settings.redis_url is not None
-    client = stores.open_stream_reader(settings.redis_url.get_secret_value(), 3.0)
+    client = stores.open_stream_reader(settings.require_redis(), 3.0)
     known: str | None = None
     try:
         async for entry in _entries(client, session_id):
@@ -91,6 +90,6 @@ async def _entries(client: Any, session_id: str) -> AsyncIterator[Entry]:
                     if entry.get("type") == "end":
                         return
         state = await SessionState(client, state_key(session_id, "")).read()
-        if not answer and state.get("phase") in (None, "ended", "over"):
+        if not answer and (not state or has_ended(state.get("phase"))):
             yield {"type": "end", "reason": state.get("end_reason", "over")}
             return

@@ -11,7 +11,7 @@ from agent.transcripts.entries import Entry, seconds_of
 from agent.transcripts.fold import end_of
 from agent.transcripts.reading import is_session_written, read_journals, sessions_on_disk
 from agent.transcripts.stream import read_stream, sessions_in_streams
-from config_store.state import heartbeat_key, state_key
+from config_store.state import has_ended, heartbeat_key, state_key
 
 IDLE_SECONDS = 120.0
 """A session without an end whose journal was quiet for this long, and that nobody owns, will not go on."""
@@ -63,7 +63,7 @@ def is_over(
     if is_session_written(journals, session_id):
         return False
     state = _state(redis, f"session:{session_id}:state") if redis is not None else {}
-    if state.get("phase") in ("ended", "over"):
+    if has_ended(state.get("phase")):
         return True
     if redis is not None and _beats(redis, state):
         return False
@@ -81,7 +81,7 @@ def is_over(
 def is_owned(redis: redis_client.Redis, session_id: str, entries: Collection[Entry]) -> bool:
     """Whether a worker that beats has this session, which is not over. Raises redis.RedisError."""
     state = _state(redis, f"session:{session_id}:state") or _state_by_room(redis, session_id, entries)
-    return state.get("phase") not in ("ended", "over") and _beats(redis, state)
+    return not has_ended(state.get("phase")) and _beats(redis, state)
 
 
 def _beats(redis: redis_client.Redis, state: Mapping[str, str]) -> bool:
