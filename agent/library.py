@@ -45,7 +45,7 @@ PARTS: Final = (
     ("livekit.rtc._proto.ffi_pb2:FfiRequest", "ENABLE_REMOTE_TRACK_PUBLICATION_FIELD_NUMBER"),
     ("livekit.rtc._ffi_client:", "get_ffi_lib"),
 )
-"""The private parts that this module and the fork server use: `module:class`, and the name in it."""
+"""The private parts that this module uses: `module:class`, and the name in it."""
 
 
 def missing_parts() -> list[str]:
@@ -81,6 +81,11 @@ def warm_up() -> None:
     It comes last there, and what it loads would push out of the interpreter's caches what a rehearsal left.
     """
     from livekit.agents.ipc import _preload  # noqa: F401 - importing it is what does it
+
+
+def map_native() -> None:
+    """Load the native library, so that processes forked from this one share it. Starts no runtime."""
+    _ffi_client.get_ffi_lib()
 
 
 @contextlib.contextmanager

@@ -20,7 +20,6 @@ signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
 import redis.asyncio  # noqa: E402, F401 - its import costs 0.3 s, which a call must not pay
 from livekit import local_inference  # noqa: E402
-from livekit.rtc import _ffi_client  # noqa: E402
 
 import agent.job  # noqa: E402, F401 - and with it everything a session needs
 from agent import library  # noqa: E402
@@ -31,7 +30,7 @@ from config_store import levels, preset  # noqa: E402
 
 levels.preload()
 local_inference.init_vad()
-_ffi_client.get_ffi_lib()  # maps the native library; its runtime starts in each job
+library.map_native()
 _settings = load()
 preset.preload(_settings.database())
 if _settings.turn_detector == "v1-mini":

@@ -75,3 +75,11 @@ class FallbackSTT(stt.FallbackAdapter):
         await super().aclose()
         for member in self.members:
             await member.aclose()
+
+
+class FallbackRealtime(llm.RealtimeModelFallbackAdapter):
+    """Hears, thinks and speaks with the first member that works; the adapter closes its members itself."""
+
+    def __init__(self, members: Sequence[llm.RealtimeModel]) -> None:
+        super().__init__(list(members))
+        self.members = tuple(members)

@@ -175,10 +175,10 @@ def build_realtime(
     Its loudness is not in it: `loudness.amplify` does that on the frames of `realtime_audio_output_node`.
     With fallbacks, the turn that meets a dead server is answered after about 5 s, or not at all.
     """
-    from livekit.agents import llm
+    from agent.providers.fallback import FallbackRealtime
 
     members = _members("realtime", config, agent, keys)
-    return llm.RealtimeModelFallbackAdapter(members) if len(members) > 1 else next(iter(members), None)
+    return FallbackRealtime(members) if len(members) > 1 else next(iter(members), None)
 
 
 def _members(kind: Kind, config: SessionConfig, agent: str | None, keys: Mapping[str, str]) -> list[Any]:
@@ -217,7 +217,7 @@ def on_availability(
         return
     names = [member.identity or "" for member in (primary, *primary.fallback)]
     inner = getattr(model, "inner", model)
-    members: list[Any] = list(getattr(inner, "members", getattr(inner, "_models", ())))
+    members: list[Any] = list(getattr(inner, "members", ()))
 
     def changed(event: Any) -> None:
         which = event.realtime_model if kind == "realtime" else getattr(event, kind)
