@@ -246,9 +246,20 @@ async def test_a_session_that_nobody_judged_is_found_by_its_worker(judged: Judge
 
 
 async def test_a_job_that_dies_while_redis_is_away_is_judged_when_it_is_back(
-    livekit_server: LiveKitServer, tmp_path: Path
+    livekit_server: LiveKitServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The judgement waits for Redis instead of taking the session for one that nobody claimed."""
+    in_vain = asyncio.Event()
+    read = SessionState.read
+
+    async def tried(state: SessionState) -> dict[str, str]:
+        try:
+            return await read(state)
+        except redis.exceptions.ConnectionError:
+            in_vain.set()
+            raise
+
+    monkeypatch.setattr(SessionState, "read", tried)
     valkey = EmbeddedValkey(tmp_path)
     valkey.start()
     judged = Judged(livekit_server, tmp_path, valkey.url)
@@ -256,7 +267,7 @@ async def test_a_job_that_dies_while_redis_is_away_is_judged_when_it_is_back(
     judged.journal().close()
     valkey.stop()
     judging = asyncio.create_task(judged.judge())
-    await asyncio.sleep(0)
+    await in_vain.wait()
     valkey.start()
     try:
         await judging
