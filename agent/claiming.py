@@ -16,8 +16,7 @@ from agent.people import agent_identity
 from agent.settings import Settings
 from agent.tracing import Trace
 from agent.transcripts.conversation import conversation
-from agent.transcripts.journal import read_journals
-from agent.transcripts.reading import is_session_written
+from agent.transcripts.reading import is_session_written, read_journals
 from config_store.dispatch import DispatchError, parse_dispatch
 from config_store.overrides import override_key
 from config_store.state import Claim, SessionState, commands_key, mint_session_id, state_key

@@ -9,7 +9,7 @@ from agent.commands import ENDED_BEFORE, command_fields
 from agent.settings import Settings
 from agent.transcripts.database import DatabaseTroubleError, open_existing
 from agent.transcripts.entries import iso_from_seconds
-from agent.transcripts.history import OPERATOR as ANYBODY
+from agent.transcripts.filters import OPERATOR as ANYBODY
 from agent.transcripts.history import load
 from config_store.state import STATE_SECONDS, SessionState, commands_key, has_ended, state_key
 

@@ -15,9 +15,9 @@ from agent.transcripts.database import DatabaseTroubleError
 from agent.transcripts.entries import Entry
 from agent.transcripts.erased import is_erased
 from agent.transcripts.finalize import MOST_FAILURES, RecordNotMadeError, finalize
-from agent.transcripts.journal import read_journals
 from agent.transcripts.orphans import orphans
 from agent.transcripts.paths import journal_files, session_folder
+from agent.transcripts.reading import read_journals
 from agent.transcripts.retention import expire
 from agent.transcripts.stream import read_stream, stream_key
 from config_store.overrides import override_key

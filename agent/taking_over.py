@@ -16,8 +16,8 @@ from agent.silence import silence_of
 from agent.transcripts.conversation import Conversation as Talk
 from agent.transcripts.conversation import conversation
 from agent.transcripts.entries import seconds_of
-from agent.transcripts.journal import read_journals
-from agent.transcripts.shipping import read_stream
+from agent.transcripts.reading import read_journals
+from agent.transcripts.stream import read_stream
 from config_store.redis_client import open_sync
 
 REDACTED_NOTE = (

@@ -58,7 +58,7 @@ def main() -> int:
     results: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     for part in (part for part in PARTS if part in wanted):
         results[part] = _measured(part, given)
-        results["machine"] = _machine()
+        results.setdefault("machines", {})[part] = _machine()
         kept.write_text(json.dumps(results, indent=1) + "\n")
     lines = _lines(results)
     _report(results, [line for found in lines.values() for line in found], given.out)
@@ -106,13 +106,20 @@ def _lines(results: dict[str, Any]) -> dict[str, list[Line]]:
 def _report(results: dict[str, Any], lines: list[Line], out: Path) -> None:
     if not lines:
         return
-    machine = ", ".join(f"{name} {value}" for name, value in results["machine"].items())
-    text = table(lines, [*figures.METHOD, *figures.beside(results), machine])
+    text = table(lines, [*figures.METHOD, *figures.beside(results), *_stamps(results)])
     (out / "results.md").write_text(text)
     (out / "results.svg").write_text(plot(lines))
     for name, drawing in figures.plots(results).items():
         (out / name).write_text(drawing)
     print(text, flush=True)
+
+
+def _stamps(results: dict[str, Any]) -> list[str]:
+    """Where and when each part was measured; those of one run together."""
+    parts: dict[str, list[str]] = {}
+    for part, machine in results.get("machines", {}).items():
+        parts.setdefault(", ".join(f"{name} {value}" for name, value in machine.items()), []).append(part)
+    return [f"{', '.join(names)}: {stamp}" for stamp, names in parts.items()]
 
 
 def _machine() -> dict[str, str]:

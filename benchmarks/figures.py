@@ -1,5 +1,6 @@
 """What the measurements of `python -m benchmarks` come to: lines with goals, notes and curves."""
 
+import math
 from typing import Any
 
 from benchmarks.report import Line, curves, middle, p95
@@ -31,13 +32,12 @@ METHOD = [
 
 def latency_lines(results: dict[str, Any]) -> list[Line]:
     """Medians of the ways to a first sound."""
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[float | None]] = {}
     for one in results.get("latency", []):
-        if one["heard_ms"] is not None:
-            found.setdefault(one["way"], []).append(one["heard_ms"])
+        found.setdefault(one["way"], []).append(one["heard_ms"])
     if not found:
         return []
-    base = middle(found["bare"])
+    base = middle(_never_as_infinite(found["bare"]))
     goals = (
         ("ours", "join → first audio, dispatched alike", "≤ 1.0 x", 1.0),
         ("lean", "join → first audio, dispatched alike, lean", "≤ 0.92 x", 0.92),
@@ -46,25 +46,39 @@ def latency_lines(results: dict[str, Any]) -> list[Line]:
         ("ours, session start, no microphone", "join → first audio, session start, no microphone", "-", 1.0),
     )
     return [
-        Line(what, "ms", base, middle(found[way]), goal, limit, f"{len(found[way])} calls each")
+        _timed(what, base, found[way], goal, limit, "calls")
         for way, what, goal, limit in goals
         if way in found
     ]
+
+
+def _never_as_infinite(values: list[float | None]) -> list[float]:
+    return [math.inf if value is None else value for value in values]
+
+
+def _timed(
+    what: str, base: float, found: list[float | None], goal: str, limit: float, runs: str, unit: str = "ms"
+) -> Line:
+    """A median of times; None is one that never came, which no goal survives."""
+    came = sum(value is not None for value in found)
+    ours = middle(_never_as_infinite(found))
+    return Line(
+        what, unit, base, ours, goal, limit, f"{came} of {len(found)} {runs}", unserved=len(found) - came
+    )
 
 
 def answer_lines(results: dict[str, Any]) -> list[Line]:
     """Medians of the time from the end of a question to its answer."""
     asked = results.get("answer", [])
     found = {
-        way: [one["answer_ms"] for one in asked if one["way"] == way and one["answer_ms"] is not None]
-        for way in ("bare", "ours", "lean")
+        way: [one["answer_ms"] for one in asked if one["way"] == way] for way in ("bare", "ours", "lean")
     }
     if not found["bare"]:
         return []
-    base = middle(found["bare"])
+    base = middle(_never_as_infinite(found["bare"]))
     what = "end of speech → first audio of the answer"
     return [
-        Line(name, "ms", base, middle(found[way]), "≤ 1.0 x", 1.0, f"{len(found[way])} answers each")
+        _timed(name, base, found[way], "≤ 1.0 x", 1.0, "answers")
         for way, name in (("ours", what), ("lean", f"{what}, lean"))
         if found[way]
     ]
@@ -105,6 +119,13 @@ def load_lines(results: dict[str, Any]) -> list[Line]:
         return []
     count = sum(one["variant"] == "ours" for one in rounds)
     runs = f"{count} rounds of {rounds[0]['calls']} calls"
+    unserved = {
+        variant: sum(one["calls"] - one["served"] for one in rounds if one["variant"] == variant)
+        for variant in ("bare", "ours", "lean")
+    }
+    if any(unserved.values()):
+        lost = [f"{number} of {name}" for name, number in unserved.items() if number]
+        runs += f", not served: {', '.join(lost)}"
     goals = (
         ("idle worker", "MB", "idle_mb", (0.6, 0.55)),
         ("memory of one more call", "MB", "per_call_mb", (0.75, 0.65)),
@@ -115,7 +136,8 @@ def load_lines(results: dict[str, Any]) -> list[Line]:
     for what, unit, field, limits in goals:
         for variant, limit in zip(("ours", "lean"), limits, strict=True):
             name = what if variant == "ours" else f"{what}, lean"
-            lines.append(Line(name, unit, of("bare", field), of(variant, field), f"≤ {limit} x", limit, runs))
+            figures = of("bare", field), of(variant, field)
+            lines.append(Line(name, unit, *figures, f"≤ {limit} x", limit, runs, unserved=unserved[variant]))
     return lines
 
 
@@ -124,20 +146,13 @@ def silence_lines(results: dict[str, Any]) -> list[Line]:
     lines = []
     for of, what, limit in SILENCES:
         found = [one["silence_seconds"] for one in results.get("silence", []) if one.get("of", "job") == of]
-        heard = [value for value in found if value is not None]
-        if heard:
-            runs = f"{len(heard)} of {len(found)} kills"
+        if found:
+            silences = _never_as_infinite(found)
+            runs = f"{sum(value is not None for value in found)} of {len(found)} kills"
+            name = f"silence after SIGKILL of {what}"
             lines += [
-                Line(f"silence after SIGKILL of {what}, p50", "s", None, middle(heard), "-", limit, runs),
-                Line(
-                    f"silence after SIGKILL of {what}, p95",
-                    "s",
-                    None,
-                    p95(heard),
-                    f"≤ {limit:g} s",
-                    limit,
-                    runs,
-                ),
+                Line(f"{name}, p50", "s", None, middle(silences), "-", limit, runs),
+                Line(f"{name}, p95", "s", None, p95(silences), f"≤ {limit:g} s", limit, runs),
             ]
     return lines
 

@@ -5,8 +5,10 @@ What a session costs Redis and SQL, and whether that grows with their number: ma
 
 Each session is a real one but for its room: claimed, configured with an override, journalled turn by turn,
 ended and recorded by the code that does it in a worker, on a Valkey and an SQLite of this run. The server
-counts its commands and the driver its statements. What workers do all the time, with or without calls, is
-counted apart: so many workers on the same Valkey, and nothing else.
+counts its commands and the driver its statements. One real call of as many turns, with LiveKit and a caller
+who hears every answer, is measured first; the others journal as many entries in a turn as that one did. What
+workers do all the time, with or without calls, is counted apart: so many workers on the same Valkey, and
+nothing else.
 """
 
 import argparse
@@ -16,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -40,6 +43,8 @@ from agent.sweep import Records
 from agent.transcripts.database import open_engine
 from agent.transcripts.migrations import upgrade
 from agent.transcripts.tables import items, metadata, transcripts
+from benchmarks import real_call
+from benchmarks.real_call import RealCall
 from config_store.state import SWEEP_KEY
 
 BUNDLE = """
@@ -118,19 +123,27 @@ async def begun(settings: Settings, session_id: str) -> Attempt:
     return attempt
 
 
-async def session(settings: Settings, session_id: str, turns: int) -> None:
-    """One session from the claim to its end."""
+async def session(settings: Settings, session_id: str, turns: int, like: RealCall) -> None:
+    """One session from the claim to its end, with as many entries in a turn as a real call has."""
     attempt = await begun(settings, session_id)
     commands = Commands(
         attempt.redis_url, session_id, since="0", ending=Ending(), override=_nothing, applied=lambda _: None
     )
     for turn in range(turns):
         attempt.journal.append("user", item_id=f"u{turn}", identity="u1", text="Where is my order?")
-        attempt.journal.append(
-            "agent", speech_id=f"s{turn}", item_id=f"a{turn}", agent="front", text="It is on its way.",
-            final=True, interrupted=False, heard="all",
-        )  # fmt: skip
-        await asyncio.sleep(0.02)  # a real turn takes seconds: each is a batch of its own
+        answer = {
+            "speech_id": f"s{turn}",
+            "item_id": f"a{turn}",
+            "agent": "front",
+            "text": "It is on its way.",
+        }
+        for _ in range(like.each_turn("progress")):
+            attempt.journal.append("agent", **answer, final=False, interrupted=True, heard="part")
+        attempt.journal.append("agent", **answer, final=True, interrupted=False, heard="all")
+        for kind in ("silence", "usage"):
+            for _ in range(like.each_turn(kind)):
+                attempt.journal.append(kind)
+        await asyncio.sleep(0.02)  # others have their turn
     await commands.stop()
     await attempt.end(End("idle", ""))
     await attempt.close()
@@ -140,7 +153,7 @@ async def _nothing(_id: str, _fields: dict[str, str]) -> None:
     pass
 
 
-async def many(stores: Counted, count: int, at_once: int, turns: int) -> dict[str, Any]:
+async def many(stores: Counted, count: int, at_once: int, turns: int, like: RealCall) -> dict[str, Any]:
     """So many sessions, so many at a time, and their records; what each cost."""
     records = Records(stores.settings, stores.engine)
     gate = asyncio.Semaphore(at_once)
@@ -149,7 +162,7 @@ async def many(stores: Counted, count: int, at_once: int, turns: int) -> dict[st
     async def one(session_id: str) -> None:
         async with gate:
             stores.client.set(f"session:{session_id}:config", '{"idle_timeout_seconds": 60}', ex=14_400)
-            await session(stores.settings, session_id, turns)
+            await session(stores.settings, session_id, turns, like)
             await records.make(session_id)
 
     rows, size = stores.rows(), stores.size()
@@ -240,13 +253,14 @@ async def measure(
     sessions: list[int], at_once: int, turns: int, workers: list[int], seconds: float = IDLE_SECONDS
 ) -> dict[str, Any]:
     """All of it."""
+    real = await real_call.measure(turns)
     with tempfile.TemporaryDirectory(prefix="growth-") as name:
         folder = Path(name)
         with EmbeddedValkey(folder / "valkey") as valkey:
             stores = Counted(folder / "data", valkey.url)
             try:
-                await many(stores, 5, 5, turns)  # first uses of everything
-                found = [await many(stores, count, at_once, turns) for count in sessions]
+                await many(stores, 5, 5, turns, real)  # first uses of everything
+                found = [await many(stores, count, at_once, turns, real) for count in sessions]
                 sweeps = [await swept(stores, count) for count in sessions]
                 resting = [await idle(stores, count, seconds) for count in workers]
                 with stores.engine.connect() as connection:
@@ -257,6 +271,7 @@ async def measure(
                 stores.engine.dispose()
     return {
         "turns": turns,
+        "real_call": asdict(real) | {"spoken_seconds_per_turn": real.spoken_seconds},
         "growth": found,
         "sweeps": sweeps,
         "idle": resting,
@@ -278,6 +293,11 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     found = asyncio.run(measure(given.sessions, given.at_once, given.turns, given.workers))
+    real = found["real_call"]
+    sys.stdout.write(
+        f"one real call of {given.turns} turns with {real['spoken_seconds_per_turn']:.1f} s of speech each, "
+        f"{real['seconds']:.0f} s: {real['redis_commands']:.0f} Redis commands\n"
+    )
     for row in found["growth"]:
         sys.stdout.write(
             f"{row['sessions']:>6} sessions of {given.turns} turns   each: "

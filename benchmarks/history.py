@@ -26,8 +26,9 @@ from sqlalchemy import Engine, insert, text
 
 from agent.transcripts.database import open_engine, writing
 from agent.transcripts.entries import iso_from_seconds
+from agent.transcripts.filters import OPERATOR, Filters, Owner
 from agent.transcripts.finalize import finalize
-from agent.transcripts.history import OPERATOR, Filters, Owner, list_transcripts, load
+from agent.transcripts.history import list_transcripts, load
 from agent.transcripts.journal import Journal
 from agent.transcripts.migrations import upgrade_engine
 from agent.transcripts.recorded import insert_items, transcript_row

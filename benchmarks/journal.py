@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from agent.transcripts import append_file
-from agent.transcripts.journal import Journal, read_journals
+from agent.transcripts.journal import Journal
+from agent.transcripts.reading import read_journals
 from agent.transcripts.redaction import redactor
 
 WORDS = "well I would like to know where my order is, it should have come on Monday " * 2
@@ -139,8 +140,9 @@ def victim(folder: str, session_id: str, pipe: int) -> None:
 def kills(folder: Path, count: int) -> bool:
     """Kill `count` processes at random moments; count acknowledged entries that are missing, and records."""
     from agent.transcripts.database import open_engine
+    from agent.transcripts.filters import OPERATOR
     from agent.transcripts.finalize import finalize
-    from agent.transcripts.history import OPERATOR, count_transcripts
+    from agent.transcripts.history import count_transcripts
     from agent.transcripts.migrations import upgrade_engine
     from agent.transcripts.orphans import orphans
 

@@ -65,10 +65,10 @@ async def measure(stage: Stage, variant: str, calls: int) -> Round:
         ready_seconds=worker.ready_seconds,
         idle_mb=idle,
         total_mb=total,
-        per_call_mb=(total - idle) / calls,
+        per_call_mb=(total - idle) / max(served, 1),
         private_mb=private[len(private) // 2] if private else None,
-        cpu_per_call_minute=cores / calls * 60,
-        heard_seconds=sum(heard) / calls,
+        cpu_per_call_minute=cores / max(served, 1) * 60,
+        heard_seconds=sum(heard) / max(served, 1),
         foreign_cores=foreign_cores,
         by_process=by_process,
     )

@@ -1,5 +1,6 @@
 """Medians, ratios and goals: the table in Markdown and the plot in SVG."""
 
+import math
 from dataclasses import dataclass
 from html import escape
 from statistics import median, quantiles
@@ -20,6 +21,8 @@ class Line:
     """What ratio (or, without a baseline, what value) is still the goal."""
     runs: str
     more_is_better: bool = False
+    unserved: int = 0
+    """How many calls of ours came to nothing; with one of them no goal is reached."""
 
     @property
     def measure(self) -> float:
@@ -29,6 +32,8 @@ class Line:
     @property
     def reached(self) -> bool:
         """Whether the goal is."""
+        if self.unserved or (self.baseline is not None and not math.isfinite(self.baseline)):
+            return False
         return self.measure >= self.limit if self.more_is_better else self.measure <= self.limit
 
     @property
@@ -43,8 +48,9 @@ def middle(values: list[float]) -> float:
 
 
 def p95(values: list[float]) -> float:
-    """The 95th percentile, of few values the largest but interpolated."""
-    return quantiles(values, n=20, method="inclusive")[-1] if len(values) > 1 else middle(values)
+    """The 95th percentile, of few values the largest but interpolated; infinite next to an infinite one."""
+    found = quantiles(values, n=20, method="inclusive")[-1] if len(values) > 1 else middle(values)
+    return math.inf if math.isnan(found) and values else found
 
 
 def table(lines: list[Line], notes: list[str]) -> str:

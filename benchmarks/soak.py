@@ -20,7 +20,8 @@ from livekit import api
 from agent.demo.caller import Caller, CallerError
 from agent.starting import NotStartedError, Started, Wanted, start_session
 from agent.transcripts.database import open_engine
-from agent.transcripts.history import EVERYONE, Filters, Owner, every_transcript
+from agent.transcripts.filters import EVERYONE, Filters, Owner
+from agent.transcripts.history import every_transcript
 from benchmarks import processes
 from benchmarks.stage import Stage
 from config_store.state import SWEEP_KEY

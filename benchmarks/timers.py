@@ -21,7 +21,8 @@ from agent.running import end_session
 from agent.settings import Settings
 from agent.starting import Started, Wanted, start_session
 from agent.transcripts.database import open_engine
-from agent.transcripts.history import OPERATOR, load
+from agent.transcripts.filters import OPERATOR
+from agent.transcripts.history import load
 from agent.transcripts.recorded import read_entries
 from benchmarks.stage import Stage, wait_for_quiet
 from benchmarks.switchboard import Callers

@@ -1,5 +1,6 @@
 """How measurements become a table and drawings."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -48,12 +49,40 @@ def test_the_last_step_that_held_is_what_a_machine_holds() -> None:
     assert (lean.ours, lean.reached) == (0, False)
 
 
-def test_answers_that_did_not_come_are_counted_out() -> None:
-    """The median is of those that came, and how many came stands beside it."""
-    asked = [("bare", 700.0), ("bare", 900.0), ("ours", 600.0), ("ours", None)]
-    (line,) = figures.answer_lines({"answer": [{"way": way, "answer_ms": ms} for way, ms in asked]})
-    assert (line.baseline, line.ours, line.runs) == (800.0, 600.0, "1 answers each")
-    assert figures.answer_lines({}) == []
+@pytest.mark.parametrize(("part", "value"), [("answer", "answer_ms"), ("latency", "heard_ms")])
+def test_what_never_came_misses_every_goal(part: str, value: str) -> None:
+    """A call of ours that came to nothing is no faster than the others; how many came stands beside."""
+    asked = [("bare", 700.0), ("bare", 900.0), ("ours", 500.0), ("ours", 600.0), ("ours", None)]
+    lines = getattr(figures, f"{part}_lines")
+    (line,) = lines({part: [{"way": who, value: ms} for who, ms in asked]})
+    assert (line.baseline, line.ours, line.missed) == (800.0, 600.0, True)
+    assert line.runs.startswith("2 of 3 ")
+    (line,) = lines({part: [{"way": who, value: ms} for who, ms in asked if ms is not None]})
+    assert not line.missed
+    assert lines({}) == []
+
+
+def test_a_silence_that_never_ended_is_no_short_one() -> None:
+    """Half of the callers never hear an agent again: the goal is missed, whatever the others heard."""
+    kills = [{"silence_seconds": seconds} for seconds in (0.5, 0.5, None, None)]
+    median, tail = figures.silence_lines({"silence": kills})
+    assert (tail.missed, tail.ours, tail.runs) == (True, math.inf, "2 of 4 kills")
+    assert median.ours == math.inf
+
+
+def test_a_round_in_which_calls_were_not_served_reaches_no_goal() -> None:
+    """What calls cost is told of those that were served, and the goals are missed when some were not."""
+    figure = dict.fromkeys(("ready_seconds", "idle_mb", "per_call_mb", "cpu_per_call_minute"), 1.0)
+    better = dict.fromkeys(figure, 0.1)
+    rounds = [
+        {"variant": "bare", "calls": 8, "served": 8, **figure},
+        {"variant": "ours", "calls": 8, "served": 4, **better},
+        {"variant": "lean", "calls": 8, "served": 8, **better},
+    ]
+    lines = figures.load_lines({"load": rounds})
+    missed = {"idle worker", "memory of one more call", "CPU per call-minute"}
+    assert {line.what for line in lines if line.missed} == missed
+    assert "not served: 4 of ours" in lines[1].runs
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from agent.services.valkey import ValkeyError, connect_only
 from agent.settings import Settings, environment
 from agent.stores import open_redis
 from agent.transcripts.database import DatabaseTroubleError
-from agent.transcripts.history import OPERATOR, load
+from agent.transcripts.filters import OPERATOR
+from agent.transcripts.history import load
 from config_store.direct import FolderBundles
 from config_store.dispatch import NOT_GIVEN, Dispatch
 from config_store.history import history

@@ -12,8 +12,9 @@ from agent.cli.output import FAILED, fail, print_json
 from agent.cli.record_options import Json
 from agent.cli.records import live_store, records
 from agent.settings import load as load_settings
+from agent.transcripts.filters import OPERATOR
 from agent.transcripts.finalize import MOST_FAILURES, Outcome, RecordNotMadeError, finalize
-from agent.transcripts.history import OPERATOR, load
+from agent.transcripts.history import load
 from agent.transcripts.orphans import IDLE_SECONDS, is_over, orphans
 from agent.transcripts.retention import expire
 

@@ -19,7 +19,8 @@ SHOWN_IN_FULL = "demo-talk"
 def tell_what_it_left(stage: Stage, seconds: float) -> None:
     """Print the table of transcripts, one in full, where they are stored, and what to try next."""
     from agent.transcripts.database import open_engine
-    from agent.transcripts.history import OPERATOR, list_transcripts, load
+    from agent.transcripts.filters import OPERATOR
+    from agent.transcripts.history import list_transcripts, load
 
     console = stage.narrator.console
     engine = open_engine(stage.settings.database())

@@ -201,7 +201,8 @@ class Stage:
 
     def _load(self, session_id: str) -> dict[str, Any] | None:
         from agent.transcripts.database import open_engine
-        from agent.transcripts.history import OPERATOR, load
+        from agent.transcripts.filters import OPERATOR
+        from agent.transcripts.history import load
 
         engine = open_engine(self.settings.database())
         try:

@@ -64,7 +64,8 @@ class Backend:
     async def transcript(self, session_id: str) -> dict[str, Any] | None:
         """The record of a session, once the worker has made it."""
         from agent.transcripts.database import open_engine
-        from agent.transcripts.history import OPERATOR, load
+        from agent.transcripts.filters import OPERATOR
+        from agent.transcripts.history import load
 
         def find() -> dict[str, Any] | None:
             engine = open_engine(self._settings.database())

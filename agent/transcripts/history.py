@@ -10,23 +10,8 @@ from sqlalchemy import Engine, func, select, tuple_, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.transcripts.database import trouble, writing
-from agent.transcripts.filters import EVERYONE, OPERATOR, Everyone, Filters, Owner, WrongQuestionError
+from agent.transcripts.filters import Filters, Owner, WrongQuestionError
 from agent.transcripts.tables import agents, items, transcripts
-
-__all__ = [
-    "EVERYONE",
-    "OPERATOR",
-    "Everyone",
-    "Filters",
-    "Owner",
-    "Page",
-    "count_hidden",
-    "count_transcripts",
-    "every_transcript",
-    "list_transcripts",
-    "load",
-    "rename",
-]
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,7 @@ from agent.transcripts.append_file import AppendFile
 from agent.transcripts.entries import VERSION, Entry, to_line, utc_now
 from agent.transcripts.masking import Redact, mask
 from agent.transcripts.paths import SUFFIX, session_folder
-from agent.transcripts.reading import read_journals, sessions_on_disk
 from agent.transcripts.shipping import Shipper
-
-__all__ = ["Journal", "read_journals", "sessions_on_disk"]
 
 logger = logging.getLogger(__name__)
 

@@ -1,6 +1,7 @@
 """The second copy of a journal: a Redis stream, so that another machine can go on when this one is gone."""
 
 import logging
+import math
 import random
 import threading
 import time
@@ -12,24 +13,10 @@ import redis
 from agent.transcripts.entries import from_line, to_json
 from agent.transcripts.stream import (
     FIELD,
-    delete_stream,
     newest_first,
-    read_stream,
-    read_whole_stream,
-    sessions_in_streams,
     stream_key,
 )
 from config_store.redis_client import open_sync
-
-__all__ = [
-    "TTL_SECONDS",
-    "Shipper",
-    "delete_stream",
-    "read_stream",
-    "read_whole_stream",
-    "sessions_in_streams",
-    "stream_key",
-]
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +27,8 @@ _BLOCK_BYTES = 1 << 18
 _MOST_OFFERED = 500
 _LONGEST_LOOK = 2_000
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+_EXPIRE_SECONDS = 60.0
+"""How often a stream's life is renewed while it grows: with each batch it was a third of all commands."""
 
 
 class Shipper:
@@ -58,7 +47,7 @@ class Shipper:
         Args:
             redis_url: In one of the forms of `config_store.redis_url`.
             session_id: Any text.
-            ttl_seconds: How long the stream outlives its last entry.
+            ttl_seconds: How long the stream outlives its last entry, to within a minute.
         """
         self._url = redis_url
         self._key = stream_key(session_id)
@@ -72,6 +61,7 @@ class Shipper:
         self._refused: dict[int, bytes] = {}
         self._direct: set[int] = set()
         self._is_behind = False
+        self._expire_at = -math.inf
 
     @property
     def is_behind(self) -> bool:
@@ -157,8 +147,12 @@ class Shipper:
                 entry = from_line(line)
                 assert entry is not None
                 pipeline.xadd(self._key, {FIELD: to_json(entry)})
-            pipeline.expire(self._key, self._ttl_seconds)
+            now = time.monotonic()
+            if is_due := self._closing_at is not None or now >= self._expire_at:
+                pipeline.expire(self._key, self._ttl_seconds)
             pipeline.execute()
+            if is_due:
+                self._expire_at = now + _EXPIRE_SECONDS
         self._direct.update(self._refused)
         self._refused.clear()
         self._tail.position = position
@@ -166,6 +160,7 @@ class Shipper:
 
     def _resume(self, client: redis.Redis) -> None:
         """After an error: find out what the stream holds of this journal, and go on behind that."""
+        self._expire_at = -math.inf  # it may be another Redis, without the stream
         if self._path is None:
             return
         writer = self._path.stem.rpartition("-")[2]

@@ -14,7 +14,7 @@ from agent.ending import SUPERSEDED, End
 from agent.settings import Settings, load
 from agent.taking_over import past_of
 from agent.transcripts.fold import end_of
-from agent.transcripts.journal import read_journals
+from agent.transcripts.reading import read_journals
 from config_store.state import SessionState, commands_key, state_key, worker_sessions_key
 from tests.agent import jobs
 

@@ -19,7 +19,8 @@ from agent.services.valkey import EmbeddedValkey
 from agent.settings import Settings
 from agent.sweep import Records
 from agent.transcripts.database import open_engine
-from agent.transcripts.history import OPERATOR, load
+from agent.transcripts.filters import OPERATOR
+from agent.transcripts.history import load
 from agent.transcripts.journal import Journal
 from agent.transcripts.migrations import upgrade
 from config_store.state import SessionState, state_key, worker_sessions_key

@@ -7,7 +7,8 @@ from livekit.agents import llm
 
 from agent.taking_over import Past, owes_answer, up_to_the_users_words
 from agent.transcripts.conversation import conversation
-from agent.transcripts.journal import Journal, read_journals
+from agent.transcripts.journal import Journal
+from agent.transcripts.reading import read_journals
 
 Said = tuple[str, str, bool]
 

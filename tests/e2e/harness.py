@@ -26,7 +26,8 @@ from agent.services.valkey import EmbeddedValkey
 from agent.settings import Settings
 from agent.starting import Started, Wanted, start_session
 from agent.transcripts.database import open_engine
-from agent.transcripts.history import OPERATOR, load
+from agent.transcripts.filters import OPERATOR
+from agent.transcripts.history import load
 from tests.e2e import wire
 
 BUNDLES = Path(__file__).parent / "bundles"

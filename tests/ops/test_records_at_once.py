@@ -15,10 +15,11 @@ from sqlalchemy import Connection, create_engine, func, select, text
 from agent.services.livekit_server import LiveKitServer
 from agent.transcripts.database import open_engine
 from agent.transcripts.entries import to_json
+from agent.transcripts.filters import OPERATOR
 from agent.transcripts.fold import fold
-from agent.transcripts.history import OPERATOR, load
-from agent.transcripts.journal import read_journals, sessions_on_disk
+from agent.transcripts.history import load
 from agent.transcripts.migrations import upgrade
+from agent.transcripts.reading import read_journals, sessions_on_disk
 from agent.transcripts.stream import FIELD, sessions_in_streams, stream_key
 from agent.transcripts.tables import items, journals, transcripts
 from tests.e2e.harness import RunningWorker, eventually

@@ -22,8 +22,9 @@ from sqlalchemy import Connection, Engine, inspect, text
 from agent.transcripts import migrations, tables
 from agent.transcripts.database import open_engine, writing
 from agent.transcripts.erased import mark_session
+from agent.transcripts.filters import OPERATOR
 from agent.transcripts.finalize import finalize
-from agent.transcripts.history import OPERATOR, rename
+from agent.transcripts.history import rename
 from agent.transcripts.migrations import upgrade_engine
 from config_store import tables as preset_tables
 from config_store.presets import PresetStore

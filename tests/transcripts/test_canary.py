@@ -7,8 +7,9 @@ import pytest
 import redis
 from sqlalchemy import Engine
 
+from agent.transcripts.filters import OPERATOR
 from agent.transcripts.finalize import RecordNotMadeError, finalize
-from agent.transcripts.history import OPERATOR, load
+from agent.transcripts.history import load
 from agent.transcripts.journal import Journal
 from agent.transcripts.redaction import redactor
 from agent.transcripts.search import search

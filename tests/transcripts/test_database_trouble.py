@@ -14,8 +14,9 @@ from agent.services.valkey import EmbeddedValkey
 from agent.settings import Settings
 from agent.sweep import Records
 from agent.transcripts.database import open_engine
+from agent.transcripts.filters import OPERATOR
 from agent.transcripts.finalize import MOST_FAILURES, Outcome, RecordNotMadeError, finalize
-from agent.transcripts.history import OPERATOR, list_transcripts, load
+from agent.transcripts.history import list_transcripts, load
 from agent.transcripts.migrations import upgrade
 from tests.transcripts.conftest import talk
 

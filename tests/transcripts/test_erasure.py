@@ -8,8 +8,9 @@ from sqlalchemy import Engine, text
 
 from agent.transcripts.database import open_engine
 from agent.transcripts.erasure import compact, erase_session, erase_user
+from agent.transcripts.filters import EVERYONE, OPERATOR, Owner
 from agent.transcripts.finalize import finalize
-from agent.transcripts.history import EVERYONE, OPERATOR, Owner, every_transcript
+from agent.transcripts.history import every_transcript
 from agent.transcripts.journal import Journal
 from agent.transcripts.migrations import upgrade
 from agent.transcripts.orphans import is_over

@@ -14,12 +14,14 @@ from sqlalchemy import Connection, Engine, func, select, text
 from agent.transcripts.database import open_engine
 from agent.transcripts.entries import to_json, to_line
 from agent.transcripts.erased import mark_session, mark_user
+from agent.transcripts.filters import OPERATOR
 from agent.transcripts.finalize import Outcome, RecordNotMadeError, finalize
 from agent.transcripts.fold import fold
-from agent.transcripts.history import OPERATOR, list_transcripts, load, rename
-from agent.transcripts.journal import Journal, read_journals
+from agent.transcripts.history import list_transcripts, load, rename
+from agent.transcripts.journal import Journal
 from agent.transcripts.orphans import orphans
 from agent.transcripts.paths import session_folder
+from agent.transcripts.reading import read_journals
 from agent.transcripts.recorded import read_entries
 from agent.transcripts.stream import FIELD, stream_key
 from agent.transcripts.tables import items, transcripts

@@ -5,18 +5,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from agent.transcripts.filters import EVERYONE, OPERATOR, Filters, Owner
 from agent.transcripts.finalize import finalize
-from agent.transcripts.history import (
-    EVERYONE,
-    OPERATOR,
-    Filters,
-    Owner,
-    count_hidden,
-    every_transcript,
-    list_transcripts,
-    load,
-    rename,
-)
+from agent.transcripts.history import count_hidden, every_transcript, list_transcripts, load, rename
 from agent.transcripts.journal import Journal
 from agent.transcripts.search import search
 from agent.transcripts.stats import statistics

@@ -16,7 +16,8 @@ from agent.health import unwritable
 from agent.transcripts import append_file
 from agent.transcripts.append_file import is_being_written
 from agent.transcripts.fold import fold
-from agent.transcripts.journal import Journal, read_journals, sessions_on_disk
+from agent.transcripts.journal import Journal
+from agent.transcripts.reading import read_journals, sessions_on_disk
 from agent.transcripts.redaction import redactor
 
 

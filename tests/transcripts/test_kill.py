@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from agent.transcripts.filters import OPERATOR
 from agent.transcripts.finalize import finalize
-from agent.transcripts.history import OPERATOR, list_transcripts, load
-from agent.transcripts.journal import Journal, read_journals
+from agent.transcripts.history import list_transcripts, load
+from agent.transcripts.journal import Journal
 from agent.transcripts.orphans import orphans
+from agent.transcripts.reading import read_journals
 
 ROUNDS = 25
 

@@ -16,8 +16,9 @@ from agent.serving import StartError, _database
 from agent.settings import load as load_settings
 from agent.transcripts import migrations, tables
 from agent.transcripts.database import DatabaseTroubleError, open_engine
+from agent.transcripts.filters import OPERATOR
 from agent.transcripts.finalize import RecordNotMadeError, finalize
-from agent.transcripts.history import OPERATOR, list_transcripts, load
+from agent.transcripts.history import list_transcripts, load
 from agent.transcripts.migrations import check, upgrade
 from agent.transcripts.search import search
 from config_store import tables as preset_tables

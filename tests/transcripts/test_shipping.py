@@ -14,12 +14,15 @@ import pytest
 import redis
 from sqlalchemy import Engine
 
+from agent.transcripts.filters import OPERATOR
 from agent.transcripts.finalize import finalize
 from agent.transcripts.fold import fold
-from agent.transcripts.history import OPERATOR, load
-from agent.transcripts.journal import Journal, read_journals
+from agent.transcripts.history import load
+from agent.transcripts.journal import Journal
 from agent.transcripts.orphans import orphans
-from agent.transcripts.shipping import Shipper, read_stream, sessions_in_streams, stream_key
+from agent.transcripts.reading import read_journals
+from agent.transcripts.shipping import Shipper
+from agent.transcripts.stream import read_stream, sessions_in_streams, stream_key
 
 
 class Valkey:
@@ -82,7 +85,7 @@ def valkey(request: pytest.FixtureRequest) -> Iterator[Valkey]:
 
 def numbers_in(client: redis.Redis, session_id: str) -> list[int]:
     """The numbers of the entries as they lie in the stream, doubles included."""
-    from agent.transcripts.shipping import read_whole_stream
+    from agent.transcripts.stream import read_whole_stream
 
     return [entry["n"] for entry in read_whole_stream(client, session_id)[0]]
 
@@ -147,8 +150,26 @@ def test_redis_that_forgot_everything(valkey: Valkey, journals: Path) -> None:
     journal.append("user", text="away")
     eventually(lambda: shipper.is_behind)
     client = valkey.start()
+    eventually(lambda: numbers_in(client, "s-1") == list(range(1, 12)))
+    assert client.ttl(stream_key("s-1")) > 0, "also in the new one it will go"
     assert journal.close(15)
     assert numbers_in(client, "s-1") == list(range(1, 12))
+
+
+def test_a_streams_life_is_renewed_now_and_then(valkey: Valkey, journals: Path) -> None:
+    """Batches that follow each other closely renew it once."""
+    client = valkey.start()
+    journal = Journal(journals, "s-1", 1, shipper=Shipper(valkey.url, "s-1"))
+
+    def renewed() -> int:
+        found = client.info("commandstats")
+        return int(found.get("cmdstat_expire", {}).get("calls", 0))  # type: ignore[union-attr]
+
+    for number in range(1, 6):
+        journal.append("user", text="hello")
+        eventually(lambda number=number: numbers_in(client, "s-1") == list(range(1, number + 1)))
+    assert renewed() == 1
+    assert journal.close(5)
 
 
 def test_no_redis_costs_the_session_nothing(journals: Path, tmp_path: Path) -> None:

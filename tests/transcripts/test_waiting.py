@@ -14,9 +14,11 @@ from agent.settings import Settings
 from agent.sweep import Records
 from agent.transcripts.entries import to_json
 from agent.transcripts.erasure import erase_session
+from agent.transcripts.filters import OPERATOR
 from agent.transcripts.finalize import MOST_FAILURES, finalize
-from agent.transcripts.history import OPERATOR, list_transcripts
-from agent.transcripts.journal import Journal, read_journals
+from agent.transcripts.history import list_transcripts
+from agent.transcripts.journal import Journal
+from agent.transcripts.reading import read_journals
 from agent.transcripts.stream import FIELD, stream_key
 from config_store.state import SWEEP_KEY
 from tests.transcripts.conftest import talk
