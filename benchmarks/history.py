@@ -141,7 +141,7 @@ def drawing(database: str, found: dict[int, list[Point]]) -> str:
         ]
         for name in DRAWN
     }
-    return curves(f"{database}, p99 in ms", "stored sessions", lines)
+    return curves(f"{database}, p99 in ms", "stored sessions", lines, by_tens=True)
 
 
 def run(engine: Engine, sessions: int, rounds: int, folder: Path) -> list[Point]:
@@ -169,7 +169,7 @@ def run(engine: Engine, sessions: int, rounds: int, folder: Path) -> list[Point]
         "list, by bundle": by(bundle="bundle3"),
         "list, by reason": by(end_reason="crashed"),
         "list, by a rare agent": by(agent="rare"),
-        "show": lambda: load(engine, f"s-{chance.randrange(sessions)}", OPERATOR),
+        "show": lambda: load(engine, f"s-{chance.randrange(max(sessions, 1))}", OPERATOR),
         "search, a rare word": find(None),
         "search, a word that everybody says": find("order"),
         "search, two common words": find("order help"),
@@ -259,7 +259,7 @@ def served(database: str, folder: Path) -> Iterator[Engine]:
 def main() -> int:
     """Exit status 0 if every figure is within its limit."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sessions", type=int, nargs="+", default=[100_000])
+    parser.add_argument("--sessions", type=int, nargs="+", default=[0, 1_000, 10_000, 100_000])
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--only", choices=["sqlite", "postgresql"])
     parser.add_argument("--out", type=Path, default=RESULTS)

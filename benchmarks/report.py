@@ -102,7 +102,9 @@ def plot(lines: list[Line]) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def curves(title: str, across: str, lines: dict[str, list[tuple[float, float]]]) -> str:
+def curves(
+    title: str, across: str, lines: dict[str, list[tuple[float, float]]], *, by_tens: bool = False
+) -> str:
     """
     One line per name through its points, both axes from zero. Plain SVG.
 
@@ -110,14 +112,22 @@ def curves(title: str, across: str, lines: dict[str, list[tuple[float, float]]])
         title: What is shown, with its unit.
         across: What the horizontal axis counts.
         lines: Points by name, in order.
+        by_tens: Whether each step to the right is ten times as many; zero and one lie at the left.
     """
     width, height, left, below = 760, 340, 70, 44
     points = [point for line in lines.values() for point in line]
     right = max((x for x, _ in points), default=1.0) or 1.0
     top = max((y for _, y in points), default=1.0) * 1.1 or 1.0
+    ticks = [right * quarter / 4 for quarter in range(5)]
+    if by_tens:
+        ticks = [10.0**power for power in range(math.ceil(math.log10(max(right, 10))) + 1)]
+        right = ticks[-1]
+
+    def along(x: float) -> float:
+        return math.log10(max(x, 1)) / math.log10(right) if by_tens else x / right
 
     def place(x: float, y: float) -> tuple[float, float]:
-        return left + x / right * (width - left - 150), height - below - y / top * (height - below - 34)
+        return left + along(x) * (width - left - 150), height - below - y / top * (height - below - 34)
 
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" '
@@ -128,12 +138,13 @@ def curves(title: str, across: str, lines: dict[str, list[tuple[float, float]]])
     ]
     for quarter in range(5):
         _, y = place(0, top * quarter / 4)
-        x, bottom = place(right * quarter / 4, 0)
         parts += [
             f'<line x1="{left}" x2="{width - 150}" y1="{y:.0f}" y2="{y:.0f}" stroke="#ddd"/>',
             f'<text x="{left - 6}" y="{y + 4:.0f}" text-anchor="end">{top * quarter / 4:.4g}</text>',
-            f'<text x="{x:.0f}" y="{bottom + 16:.0f}" text-anchor="middle">{right * quarter / 4:.4g}</text>',
         ]
+    for tick in ticks:
+        x, bottom = place(tick, 0)
+        parts.append(f'<text x="{x:.0f}" y="{bottom + 16:.0f}" text-anchor="middle">{tick:,.10g}</text>')
     colours = ("#777777", "#2a7f62", "#4a6fa5", "#b5532a")
     for number, (name, line) in enumerate(lines.items()):
         colour = colours[number % len(colours)]

@@ -61,7 +61,9 @@ def main() -> None:
         "p99": [(float(number), p99) for number, (_, p99) in found.items()],
     }
     given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "bundles.svg").write_text(curves("config at job start with Redis, ms", "bundles", lines))
+    (given.out / "bundles.svg").write_text(
+        curves("config at job start with Redis, ms", "bundles", lines, by_tens=True)
+    )
 
 
 if __name__ == "__main__":

@@ -128,7 +128,13 @@ def test_drawings_are_svg() -> None:
     """Bars and curves parse as XML whatever the names, and a curve has a point for each step."""
     bars = plot([Line("a < b", "s", 1.0, 2.0, "≤ 1 x", 1.0, "")])
     drawn = [bars, curves("t & u", "calls", {"<x>": [(1.0, 2.0), (2.0, 3.0)]}), curves("", "", {})]
+    drawn.append(curves("t", "sessions", {"x": [(0.0, 2.0), (10.0, 2.0), (1000.0, 3.0)]}, by_tens=True))
     roots = [ElementTree.fromstring(text) for text in (*drawn, *figures.plots({"capacity": STEPS}).values())]
     assert all(root.tag.endswith("svg") for root in roots)
-    lines = [line for line in roots[3] if line.tag.endswith("polyline")]
+    lines = [line for line in roots[4] if line.tag.endswith("polyline")]
     assert [len(line.attrib["points"].split()) for line in lines] == [2, 1]
+    (by_tens,) = (line for line in roots[3] if line.tag.endswith("polyline"))
+    first, tenfold, last = (float(point.split(",")[0]) for point in by_tens.attrib["points"].split())
+    assert last - first == pytest.approx(3 * (tenfold - first), abs=0.3), (
+        "each ten times as far from the last"
+    )
