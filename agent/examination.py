@@ -16,14 +16,14 @@ from livekit import api
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from agent import confidential, library, room, stores
+from agent import confidential, library, room, stores, unreachable
 from agent.cores import usable_cores
 from agent.health import unwritable
 from agent.importing import Trial
 from agent.services.valkey import ValkeyError, connect_only
 from agent.settings import SESSIONS_PER_CORE, Settings, SettingsError
 from agent.transcripts import migrations
-from agent.transcripts.database import DatabaseTroubleError
+from agent.transcripts.database import DatabaseTroubleError, require_file
 from config_store.python_names import python_names
 
 LOOK_SECONDS = 3.0
@@ -49,8 +49,15 @@ class Finding:
     cure: str = ""
 
 
-async def examine(settings: Settings) -> list[Finding]:
-    """Look at every part; takes a few seconds whatever is wrong, unless a module is slow to import."""
+async def examine(settings: Settings, problem: str | None = None) -> list[Finding]:
+    """
+    Look at every part; takes a few seconds whatever is wrong, unless a module is slow to import.
+
+    Args:
+        settings: What to look at.
+        problem: Which variables have values that cannot be used, as `settings.load_usable` tells it.
+    """
+    about = Finding("settings", problem is None, problem or "all values can be used")
     looks: list[tuple[str, Callable[[Settings], Awaitable[Finding]]]] = [
         ("library", _library),
         ("livekit", _livekit),
@@ -64,7 +71,7 @@ async def examine(settings: Settings) -> list[Finding]:
         ("data", _data),
         ("port", _port),
     ]
-    return list(await asyncio.gather(*(_look(part, look, settings) for part, look in looks)))
+    return [about, *await asyncio.gather(*(_look(part, look, settings) for part, look in looks))]
 
 
 async def _look(part: str, look: Callable[[Settings], Awaitable[Finding]], settings: Settings) -> Finding:
@@ -109,7 +116,7 @@ async def _livekit(settings: Settings) -> Finding:
         )
     except (aiohttp.ClientError, OSError, ValueError) as exc:
         return Finding(
-            "livekit", False, f"{url}: {_unreachable(exc)}", "check LIVEKIT_URL; is the server up?"
+            "livekit", False, f"{url}: {unreachable.reason(exc)}", "check LIVEKIT_URL; is the server up?"
         )
     if alone:
         names = ", ".join(repr(name) for name in alone[:3])
@@ -120,19 +127,6 @@ async def _livekit(settings: Settings) -> Finding:
             "was there before; `agent session start` does",
         )
     return Finding("livekit", True, url)
-
-
-def _unreachable(exc: Exception) -> str:
-    """Why no connection came about, in words of people."""
-    match exc:
-        case aiohttp.ClientConnectorDNSError():
-            return "no host has this name"
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            return "its certificate is not accepted"
-        case ConnectionRefusedError() | aiohttp.ClientConnectorError(os_error=ConnectionRefusedError()):
-            return "nobody listens on this port"
-        case _:
-            return type(exc).__name__
 
 
 async def _clock(settings: Settings) -> Finding:
@@ -169,7 +163,8 @@ async def _redis(settings: Settings) -> Finding:
         await client.ping()
         policy = await _eviction_policy(client)
     except (RedisError, OSError) as exc:
-        return Finding("redis", False, f"REDIS_URL: {type(exc).__name__}", "check the address, or unset it")
+        cure = "check REDIS_URL, or unset it for the embedded Valkey"
+        return Finding("redis", False, f"REDIS_URL: {unreachable.reason(exc)}", cure)
     finally:
         with contextlib.suppress(RedisError, OSError):
             await client.aclose()
@@ -196,6 +191,7 @@ async def _database(settings: Settings) -> Finding:
     if settings.database_is_embedded and not (settings.data / "agent.db").exists():
         return Finding("database", True, "none named: a worker makes an SQLite file")
     try:
+        require_file(settings.database())
         problem = (await asyncio.to_thread(migrations.check, settings.database())).problem
     except DatabaseTroubleError as exc:
         return Finding("database", False, str(exc), "check DATABASE_URL")

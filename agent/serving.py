@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine
 from tenacity import AsyncRetrying, RetryError, retry_if_exception_type, stop_after_delay, wait_exponential
 
-from agent import library, logs, room, stores
+from agent import library, logs, room, stores, unreachable
 from agent.bundles import Bundles, NoBundleError
 from agent.health import PortTakenError
 from agent.importing import START_SECONDS, Trial
@@ -80,8 +80,8 @@ async def _redis(settings: Settings) -> AsyncIterator[Settings]:
             await client.ping()
         except (RedisError, OSError, ValueError) as exc:
             raise StartError(
-                f"REDIS_URL does not answer ({type(exc).__name__}); check the address, or unset it for the "
-                "embedded Valkey",
+                f"REDIS_URL does not answer ({unreachable.reason(exc)}); check the address, or unset it for "
+                "the embedded Valkey",
                 code="redis_unreachable",
             ) from None
         finally:

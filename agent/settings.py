@@ -19,7 +19,7 @@ from config_store.redis_url import parse_redis_url
 
 _DATABASES = ("sqlite", "postgresql", "postgres", "postgresql+psycopg")
 SESSIONS_PER_CORE = 6
-"""From the benchmark of calls on 2 cores."""
+"""A call needs 0.11 of a core (`python -m benchmarks --only load`)."""
 ENVIRONMENT_FILE = ".env"
 """Read from the working folder when present; the environment wins over it."""
 
@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     modules: Annotated[tuple[str, ...], NoDecode] = ()
     """Python modules, comma separated, that bundles may take tools and agent classes from."""
     max_sessions: int | None = Field(None, ge=1)
-    """Most sessions at once on this worker; unset: 6 per core that it may use, as measured on 2 cores."""
+    """Most sessions at once on this worker; unset: 6 per core that it may use, which needs two thirds of it."""
     drain_seconds: float = Field(60.0, ge=0)
     """Longest time in seconds that sessions may go on after SIGTERM before they get their goodbye."""
     job_memory_mb: int = Field(1024, ge=0)
@@ -223,13 +223,45 @@ def load(**overrides: Any) -> Settings:
     except UnicodeDecodeError:
         raise _not_utf8() from None
     except ValidationError as exc:
-        problems = []
-        for error in exc.errors(include_url=False, include_input=False):
-            field = str(error["loc"][0]) if error["loc"] else "settings"
-            variable = field if field.isupper() else f"AGENT_{field.upper()}"
-            message = error["msg"].removeprefix("Value error, ")  # of our own validators
-            problems.append(f"{variable}: {message[:1].lower()}{message[1:]}")
-        raise SettingsError("; ".join(problems)) from None
+        raise SettingsError("; ".join(_problems(exc).values())) from None
+
+
+def load_usable() -> tuple[Settings, str | None]:
+    """
+    The settings of this process, those that cannot be used as if they were unset, and what is wrong with
+    them (one line that names the variables; None: nothing), for who looks at everything else all the same.
+
+    Raises:
+        SettingsError: `.env` cannot be read.
+    """
+    try:
+        return Settings(), None
+    except UnicodeDecodeError:
+        raise _not_utf8() from None
+    except ValidationError as exc:
+        problems = _problems(exc)
+    unset = {
+        name: info.get_default(call_default_factory=True)
+        for name, info in Settings.model_fields.items()
+        if not problems.keys().isdisjoint(_variables(name))
+    }
+    return Settings(**unset), "; ".join(problems.values())
+
+
+def _problems(exc: ValidationError) -> dict[str, str]:
+    """What is wrong, by variable."""
+    found = {}
+    for error in exc.errors(include_url=False, include_input=False):
+        field = str(error["loc"][0]) if error["loc"] else "settings"
+        variable = field if field.isupper() else f"AGENT_{field.upper()}"
+        message = error["msg"].removeprefix("Value error, ")  # of our own validators
+        found[variable] = f"{variable}: {message[:1].lower()}{message[1:]}"
+    return found
+
+
+def _variables(field: str) -> set[str]:
+    alias = Settings.model_fields[field].validation_alias
+    return set(map(str, alias.choices)) if isinstance(alias, AliasChoices) else {f"AGENT_{field.upper()}"}
 
 
 def pass_on(**values: str) -> None:

@@ -6,7 +6,7 @@ import typer
 
 from agent.cli.output import FAILED, fail, print_json, want_json
 from agent.settings import load
-from agent.transcripts.database import DatabaseTroubleError
+from agent.transcripts.database import DatabaseTroubleError, require_file
 from agent.transcripts.migrations import SchemaState
 from agent.transcripts.migrations import check as check_schema
 from agent.transcripts.migrations import upgrade as upgrade_schema
@@ -43,6 +43,7 @@ def check(json: Json = False) -> None:
     Example: agent db check --json
     """
     try:
+        require_file(load().database())
         state = check_schema(load().database())
     except DatabaseTroubleError as exc:
         fail(str(exc), code="database", exit=FAILED)

@@ -24,7 +24,7 @@ def doctor(
     """
     from agent.examination import examine
 
-    findings = asyncio.run(examine(process_settings.load()))
+    findings = asyncio.run(examine(*process_settings.load_usable()))
     if as_json:
         print_json([asdict(finding) for finding in findings])
     else:

@@ -66,7 +66,9 @@ def live_store(settings: Settings) -> Iterator["redis.Redis | None"]:
     try:
         yield client
     except redis.RedisError as exc:
-        fail(f"Redis does not answer ({type(exc).__name__}); check REDIS_URL", code="redis", exit=FAILED)
+        from agent.unreachable import reason
+
+        fail(f"Redis does not answer ({reason(exc)}); check REDIS_URL", code="redis", exit=FAILED)
     finally:
         client.close()
 

@@ -220,4 +220,6 @@ def _redis_answering() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as exc:
-        fail(f"Redis does not answer ({type(exc).__name__}); check REDIS_URL", code="redis", exit=FAILED)
+        from agent.unreachable import reason
+
+        fail(f"Redis does not answer ({reason(exc)}); check REDIS_URL", code="redis", exit=FAILED)

@@ -55,12 +55,22 @@ def open_existing(url: str) -> Engine:
     Raises:
         DatabaseTroubleError: As `open_engine`; or the SQLite file does not exist.
     """
+    require_file(url)
+    return open_engine(url)
+
+
+def require_file(url: str) -> None:
+    """
+    Nothing, when the SQLite file that a URL names is there, or it names another database.
+
+    Raises:
+        DatabaseTroubleError: The file does not exist.
+    """
     if is_missing_file(url):
         raise DatabaseTroubleError(
             f"database: there is no file {make_url(url).database}; check DATABASE_URL and AGENT_DATA, or "
             "make it with `agent db upgrade`"
         )
-    return open_engine(url)
 
 
 def is_missing_file(url: str) -> bool:

@@ -174,7 +174,7 @@ def test_start_with_a_redis_that_never_answers(folder: Path, livekit_server: Liv
 
 def test_a_setting_with_a_wrong_value_names_the_variable(folder: Path) -> None:
     """A value that cannot be used is said with the variable's name, as JSON when JSON was asked for."""
-    result = agent("doctor", "--json", folder=folder, environment={"AGENT_HTTP_PORT": "eighty"})
+    result = agent("session", "list", "--json", folder=folder, environment={"AGENT_HTTP_PORT": "eighty"})
 
     assert result.returncode == 2
     assert "AGENT_HTTP_PORT" in json.loads(result.stderr)["error"]["message"]

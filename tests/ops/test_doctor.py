@@ -1,5 +1,6 @@
 """`agent doctor`: each part that is wrong is named with its cause and its cure, whatever else is wrong."""
 
+import asyncio
 import json
 import os
 import re
@@ -20,7 +21,7 @@ from agent.examination import LOSSY_POLICIES, Finding, examine
 from agent.services.livekit_server import LiveKitServer
 from agent.services.ports import free_ports
 from agent.services.valkey import EmbeddedValkey
-from agent.settings import Settings
+from agent.settings import Settings, load_usable
 from agent.transcripts import migrations
 from tests.config_store.servers import Server
 from tests.transcripts.test_migrations import newer  # noqa: F401 - a fixture
@@ -47,8 +48,8 @@ async def found(right: dict[str, Any], part: str, **wrong: Any) -> Finding:
     """What is said of one part when these settings are wrong; every other part is looked at all the same."""
     findings = {finding.part: finding for finding in await examine(Settings(**{**right, **wrong}))}
     assert set(findings) == {
-        "library", "livekit", "clock", "redis", "database", "bundles", "keys", "modules", "cap", "data",
-        "port",
+        "settings", "library", "livekit", "clock", "redis", "database", "bundles", "keys", "modules",
+        "cap", "data", "port",
     }  # fmt: skip
     return findings[part]
 
@@ -65,11 +66,13 @@ async def test_nothing_is_wrong(right: dict[str, Any]) -> None:
         ("ws://", "is no address"),
         ("ws://127.0.0.1:{free}", "nobody listens on this port"),
         ("ws://no-such-host.invalid", "no host has this name"),
+        ("wss://{server}", "not with TLS"),
     ],
 )
 async def test_a_wrong_url(right: dict[str, Any], url: str, says: str) -> None:
-    """No address, a closed port and an unknown name are three different things."""
-    finding = await found(right, "livekit", livekit_url=url.format(free=free_ports(1)[0]))
+    """No address, a closed port, an unknown name and a server without TLS are four different things."""
+    server = right["livekit_url"].partition("://")[2]
+    finding = await found(right, "livekit", livekit_url=url.format(free=free_ports(1)[0], server=server))
     assert (finding.ok, says in finding.what, "LIVEKIT_URL" in finding.cure) == (False, True, True)
 
 
@@ -194,16 +197,57 @@ async def test_a_redis_that_refuses_the_user(right: dict[str, Any], tmp_path: Pa
     """A wrong password, and a user who may not even ask whether it answers, are trouble."""
     acl = ("--user", "ann", "on", ">ann-password", "~*", "-@all")
     with Server(tmp_path / "valkey", *acl) as server:
-        for password in ("ann-password", "other-password"):
+        for password, says in (("ann-password", "may not do"), ("other-password", "is not accepted")):
             url = SecretStr(f"redis://ann:{password}@127.0.0.1:{server.port}")
             finding = await found(right, "redis", redis_url=url)
-            assert (finding.ok, "REDIS_URL" in finding.what) == (False, True)
+            assert (finding.ok, says in finding.what, password in str(finding)) == (False, True, False)
 
 
-async def test_a_redis_that_is_not_there(right: dict[str, Any]) -> None:
-    """Nobody at REDIS_URL is said with the variable."""
-    finding = await found(right, "redis", redis_url=SecretStr(f"redis://127.0.0.1:{free_ports(1)[0]}"))
-    assert (finding.ok, "REDIS_URL" in finding.what) == (False, True)
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("redis://:hunter2@127.0.0.1:{free}", "nobody listens on this port"),
+        ("redis://:hunter2@no-such-host.invalid", "no host has this name"),
+        ("unix:///no/such.sock?password=hunter2", "there is no such socket"),
+    ],
+)
+async def test_a_redis_that_is_not_there(right: dict[str, Any], url: str, says: str) -> None:
+    """Why nobody answers at REDIS_URL is said with the variable, and without the password."""
+    finding = await found(right, "redis", redis_url=SecretStr(url.format(free=free_ports(1)[0])))
+    assert (finding.ok, finding.what) == (False, f"REDIS_URL: {says}")
+    assert "hunter2" not in finding.cure
+
+
+async def test_a_redis_without_the_database_that_is_named(right: dict[str, Any], valkey_url: str) -> None:
+    """A number of a database that the server does not have is told from a server that is not there."""
+    url = valkey_url.partition("?")[0]
+    url = f"{url}?db=999" if url.startswith("unix") else f"{url.rsplit('/', 1)[0]}/999"
+    finding = await found(right, "redis", redis_url=SecretStr(url))
+    assert (finding.ok, "no database of this number" in finding.what) == (False, True)
+
+
+async def test_a_database_file_that_is_not_there(right: dict[str, Any], tmp_path: Path) -> None:
+    """The missing file is named, instead of tables that it lacks."""
+    missing = tmp_path / "nowhere" / "agent.db"
+    finding = await found(right, "database", database_url=SecretStr(f"sqlite:///{missing}"))
+    assert (finding.ok, f"there is no file {missing}" in finding.what) == (False, True)
+
+
+def test_values_that_cannot_be_used_keep_no_part_from_being_looked_at(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """They are named, count as unset, and every other part is examined all the same."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REDIS_URL", "http://:hunter2@x")
+    monkeypatch.setenv("AGENT_HTTP_PORT", "many")
+    monkeypatch.setenv("AGENT_NAME", "mine")
+    settings, problem = load_usable()
+    assert (settings.redis_url, settings.http_port, settings.name) == (None, 8081, "mine")
+    assert problem is not None
+    assert problem.startswith("REDIS_URL: ")
+    assert "; AGENT_HTTP_PORT: " in problem
+    assert "hunter2" not in problem
+    assert asyncio.run(examine(settings, problem))[0] == Finding("settings", False, problem)
 
 
 async def test_a_port_that_is_taken(right: dict[str, Any]) -> None:
@@ -235,10 +279,10 @@ def test_one_line_each_and_json(tmp_path: Path) -> None:
     (text, problems), (data, more) = [doctor.communicate(timeout=60) for doctor in asked]
     assert ([doctor.returncode for doctor in asked], problems, more) == ([1, 1], "", "")
     lines = text.splitlines()
-    assert len(lines) == 11
+    assert len(lines) == 12
     assert all(line.startswith(("ok  ", "bad ")) for line in lines)
     assert "LIVEKIT_URL, LIVEKIT_API_KEY, LIVEKIT_API_SECRET not set" in text
-    assert [set(one) for one in json.loads(data)] == [{"part", "ok", "what", "cure"}] * 11
+    assert [set(one) for one in json.loads(data)] == [{"part", "ok", "what", "cure"}] * 12
 
 
 class serving:  # noqa: N801 - reads as what it is in `async with`
