@@ -75,7 +75,7 @@ class Settings(BaseSettings):
     modules: Annotated[tuple[str, ...], NoDecode] = ()
     """Python modules, comma separated, that bundles may take tools and agent classes from."""
     max_sessions: int | None = Field(None, ge=1)
-    """Most sessions at once on this worker; unset: 6 per core that it may use, which needs two thirds of it."""
+    """Most sessions at once on this worker; unset: 6 per core that it may use (two thirds of it)."""
     drain_seconds: float = Field(60.0, ge=0)
     """Longest time in seconds that sessions may go on after SIGTERM before they get their goodbye."""
     job_memory_mb: int = Field(1024, ge=0)
