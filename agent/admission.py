@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Sequence
 
-from livekit.agents import JobRequest
+from livekit.agents import AssignmentTimeoutError, JobRequest
 from livekit.agents.job import RunningJobInfo
 
 from agent import metrics
@@ -16,8 +15,6 @@ from agent.occupancy import Occupancy
 from agent.people import agent_identity
 from agent.settings import Settings
 
-ACCEPT_SECONDS = 10.0
-"""How long an accepted job may take to appear as running before it no longer counts."""
 FULL_LOAD = 1.0
 HIGHEST_OPEN_LOAD = 0.65
 """livekit-server never offers a job to a worker that reports 0.7 or more, and tells nobody (1.13.5)."""
@@ -35,6 +32,7 @@ class Admission:
         heartbeat: Told how full the worker is.
         running: The jobs that run now.
         is_draining: Whether no new job is to be taken any more.
+        failed: Told of a job that was taken and for which no process could be had.
     """
 
     def __init__(
@@ -45,6 +43,7 @@ class Admission:
         heartbeat: Heartbeat,
         running: Callable[[], Sequence[RunningJobInfo]],
         is_draining: Callable[[], bool],
+        failed: Callable[[JobRequest], None],
     ) -> None:
         self._name = settings.name
         self._cap = settings.session_cap
@@ -53,7 +52,8 @@ class Admission:
         self._heartbeat = heartbeat
         self._running = running
         self._is_draining = is_draining
-        self._accepted: dict[str, float] = {}
+        self._failed = failed
+        self._accepted: dict[str, JobRequest] = {}
 
     def load(self) -> float:
         """What LiveKit is told, often: sessions ÷ cap, below its own limit while a job would be taken."""
@@ -63,25 +63,17 @@ class Admission:
         return FULL_LOAD if share >= 1.0 or self.lacking() else share * HIGHEST_OPEN_LOAD
 
     def sessions(self) -> int:
-        """Sessions that run, and those accepted that are about to."""
-        running = {job.job.id for job in self._running()}
-        now = time.monotonic()
-        self._accepted = {
-            job: at for job, at in self._accepted.items() if job not in running and now - at < ACCEPT_SECONDS
-        }
-        return len(running) + len(self._accepted)
+        """Sessions that run, and those accepted that are about to; may be asked from another thread."""
+        return len({*(job.job.id for job in self._running()), *tuple(self._accepted)})
 
-    def starting(self) -> int:
-        """Sessions that were accepted and do not run yet."""
-        return self.sessions() - len(self._running())
+    def starting(self) -> list[JobRequest]:
+        """The jobs that were accepted and have no process yet, however long that takes."""
+        running = {job.job.id for job in self._running()}
+        return [request for job, request in self._accepted.items() if job not in running]
 
     def runs(self, job_id: str) -> bool:
         """Whether the job of this id runs here."""
         return any(job.job.id == job_id for job in self._running())
-
-    def forget(self, job_id: str) -> None:
-        """This job's process is gone."""
-        self._accepted.pop(job_id, None)
 
     async def answer(self, request: JobRequest) -> None:
         """Take a job, or leave it to another worker, which gets it at once."""
@@ -91,8 +83,16 @@ class Admission:
             await request.reject(terminate=False)  # so that another worker gets it at once
             return
         metrics.REQUESTS.labels("accepted").inc()
-        self._accepted[request.id] = time.monotonic()
-        await request.accept(identity=agent_identity(request.id))
+        self._accepted[request.id] = request
+        try:
+            await request.accept(identity=agent_identity(request.id))  # returns once a process has the job
+        except AssignmentTimeoutError:
+            raise  # LiveKit gave it to nobody, or to another worker
+        except Exception:
+            self._failed(request)
+            raise
+        finally:
+            del self._accepted[request.id]
 
     def _refusal(self, room: str) -> str | None:
         """Why a job in this room is left to other workers, in one word; None: it is not."""

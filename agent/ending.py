@@ -115,6 +115,11 @@ def room_end(reason: int) -> tuple[str, str]:
     return DISCONNECT_REASONS.get(name, LIVEKIT_LOST), name.lower()
 
 
+def is_lost(room: rtc.Room) -> bool:
+    """Whether LiveKit cannot be reached now: what seems to happen in the room meanwhile is its absence."""
+    return room.connection_state == rtc.ConnectionState.CONN_RECONNECTING
+
+
 class Restarts:
     """When the connection to a room was last restarted or resumed."""
 

@@ -50,7 +50,7 @@ async def run_session(settings: Settings, ctx: JobContext) -> None:
     makes the record, and takes the session up again when this process dies.
     """
     ending = Ending()
-    drain = Drain(settings.drain_seconds, ending)
+    drain = Drain(settings.drain_seconds, ending, ctx.room)
     restarts = Restarts(ctx.room)
     library.on_shutdown_request(ctx, lambda reason: library_end(ending, reason, restarts.just_now))
 

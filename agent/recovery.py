@@ -122,7 +122,7 @@ class Recovery:
     async def _recover(self, crash: _Crash) -> None:
         job, found = crash.job, crash.found
         await room.remove_participant(self._api, job.room, job.identity)
-        if await asyncio.to_thread(self._records.is_erased, crash.session_id):
+        if await self._records.is_erased(crash.session_id):
             await self._give_up(crash, "it was erased")
             return
         if int(found.get("attempts", "1")) > MOST_RECOVERIES or not _may_resume(found):

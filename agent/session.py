@@ -14,6 +14,7 @@ from agent.conversation import Conversation
 from agent.ending import (
     GOODBYE_REASONS,
     IDLE,
+    LIVEKIT_LOST,
     MAX_DURATION,
     NO_PARTICIPANT,
     OPERATOR,
@@ -22,6 +23,7 @@ from agent.ending import (
     USER_LEFT,
     End,
     Ending,
+    is_lost,
 )
 from agent.metrics import TIMER
 from agent.people import UNKNOWN_REASON, People
@@ -191,7 +193,7 @@ class Session:
             case "no_participant":
                 self._ending.ask(NO_PARTICIPANT)
             case "user_left":
-                self._ending.ask(USER_LEFT)
+                self._ending.ask(LIVEKIT_LOST if is_lost(self._ctx.room) else USER_LEFT)
             case "idle":
                 self._ending.ask(IDLE)
             case "max_duration":

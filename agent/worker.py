@@ -14,7 +14,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from livekit import api
-from livekit.agents import AgentServer
+from livekit.agents import AgentServer, JobRequest
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
@@ -27,6 +27,7 @@ from agent.health import Health
 from agent.heartbeat import Heartbeat
 from agent.job import run_session
 from agent.judging import Judge
+from agent.people import agent_identity
 from agent.recovery import DeadJob
 from agent.session import GOODBYE_SECONDS
 from agent.settings import Settings, pass_on
@@ -40,6 +41,9 @@ TELL_SECONDS = 1.0
 """Time between two tellings of a job about the drain: one that has just begun does not hear the first."""
 STOP_SECONDS = 10.0
 """Longest time in seconds for closing the connection and making the last records, after all sessions."""
+SERVER_SECONDS = 3.0
+TASKS_SECONDS = 2.0
+"""Of these: for the connection to LiveKit, and for what is under way. The rest is for the last records."""
 RECORDS_WAIT_SECONDS = 60.0
 """How long a record may wait before `/readyz` says so: the disk holds the journals meanwhile."""
 
@@ -71,6 +75,7 @@ class Worker:
             heartbeat=self._heartbeat,
             running=lambda: self._server.active_jobs,
             is_draining=self._drain.is_set,
+            failed=self._give_back,
         )
         self._server = self._make_server()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -128,13 +133,24 @@ class Worker:
         running = process.running_job
         if running is None or self._judge is None:
             return
-        self.admission.forget(running.job.id)
         dead = DeadJob(
             job_id=running.job.id,
             room=running.job.room.name,
             identity=running.accept_arguments.identity,
             agent_name=running.job.agent_name,
             metadata=running.job.metadata,
+        )
+        self._background(self._judge_dead(dead))
+
+    def _give_back(self, request: JobRequest) -> None:
+        """A job that was taken and has no process: its session is dispatched again, or has its record."""
+        logger.error("a job that was taken has no process; it is given back", extra={"job": request.id})
+        dead = DeadJob(
+            job_id=request.id,
+            room=request.room.name,
+            identity=agent_identity(request.id),
+            agent_name=request.agent_name,
+            metadata=request.job.metadata,
         )
         self._background(self._judge_dead(dead))
 
@@ -171,7 +187,7 @@ class Worker:
     def _follow(self) -> None:
         metrics.follow(
             running=lambda: len(self._server.active_jobs),
-            starting=self.admission.starting,
+            starting=lambda: len(self.admission.starting()),
             waiting=self._records.waiting,
             oldest=self._records.waiting_seconds,
             usable=lambda: len(self._bundles.usable()),
@@ -214,6 +230,7 @@ class Worker:
         self._background(self._bundles.watch(), name="watch")
         serving = asyncio.create_task(self._server.run(), name="livekit")
         stopping = asyncio.create_task(self._drain.wait(), name="stop")
+        lost = False
         try:
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             lost = serving.done() and not self._drain.is_set()
@@ -221,12 +238,10 @@ class Worker:
                 logger.error("LiveKit is lost for good: %s", _cause(serving))
             await self._end_sessions(0.0 if lost else self._settings.drain_seconds)
         finally:
-            await self._stop(serving)
+            await self._stop(serving, int(lost))
             await lkapi.aclose()
-        status = 1 if lost else 0
-        if not serving.done():
-            leave_within(STOP_SECONDS / 2, status)
-        return status
+            hear_no_more_signals()
+        return int(lost)
 
     def _asked_to_stop(self) -> None:
         if self._drain.is_set():
@@ -240,15 +255,22 @@ class Worker:
             await library.announce_full(self._server)
         logger.info("draining: sessions have %g s, then %g s for a goodbye", seconds, CLOSE_SECONDS)
         await self._wait_for_sessions(seconds, is_over=False)
+        for request in self.admission.starting():
+            self._give_back(request)
         if library.running_processes(self._server):
             self._hurry.clear()
             await self._wait_for_sessions(CLOSE_SECONDS + GOODBYE_SECONDS, is_over=True)
 
     async def _wait_for_sessions(self, seconds: float, *, is_over: bool) -> None:
-        """Tell each job that the drain began or is over, and wait until all are gone."""
+        """
+        Tell each job that the drain began or is over, and wait until all are gone; before it is over also for
+        those that were taken and whose process is coming up.
+        """
         until = time.monotonic() + seconds
         tell_at = 0.0
-        while processes := library.running_processes(self._server):
+        while (processes := library.running_processes(self._server)) or (
+            not is_over and self.admission.starting()
+        ):
             if time.monotonic() >= tell_at:
                 tell_at = time.monotonic() + TELL_SECONDS
                 for pid in filter(None, map(library.job_process_id, processes)):
@@ -257,21 +279,26 @@ class Worker:
                 return
             await asyncio.sleep(0.05)
 
-    async def _stop(self, serving: "asyncio.Task[None]") -> None:
+    async def _stop(self, serving: "asyncio.Task[None]", status: int) -> None:
+        leave_within(STOP_SECONDS, status)
         try:
-            async with asyncio.timeout(STOP_SECONDS / 2):
+            async with asyncio.timeout(SERVER_SECONDS):
                 await self._server.aclose()
                 await asyncio.gather(serving, return_exceptions=True)
         except TimeoutError:
             logger.warning("livekit's server did not close in time; its jobs have ended")
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS / 2):
+            async with asyncio.timeout(TASKS_SECONDS):
                 await asyncio.gather(*(stores.end_task(t) for t in self._tasks if t.get_name() in ENDLESS))
                 await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._records.sweep(())
+        try:
+            async with asyncio.timeout(STOP_SECONDS - SERVER_SECONDS - TASKS_SECONDS - 1.0):
+                await self._records.sweep_at_last()
+        except TimeoutError:
+            logger.warning("a store does not answer; what has no record yet is left to the next worker")
+        self._records.close()
         await asyncio.to_thread(self._heartbeat.stop)
         await self._redis.aclose()
-        self._records.close()
         await self._health.stop()
 
     async def _sweep_for_ever(self) -> None:
@@ -309,12 +336,26 @@ def leave_within(seconds: float, status: int) -> None:
     """
     End this process after so many seconds, whatever still hangs in it.
 
-    The library's closing waits without a bound for idle processes that have not come up yet, as on a busy
-    machine or behind a slow import (livekit-agents 1.8.9); by now there is nothing left to lose.
+    A database that does not answer keeps the threads that wait for it, and the library's closing waits
+    without a bound for idle processes that have not come up yet, as behind a slow import (livekit-agents
+    1.8.9). By now nothing is lost by it: what has no record is in its journal.
     """
     leaving = threading.Timer(seconds, os._exit, (status,))
     leaving.daemon = True
     leaving.start()
+
+
+def hear_no_more_signals() -> None:
+    """
+    The last one to come changes nothing: the process is about to leave with the status of its drain.
+
+    Blocked first, because the event loop puts the default action back when it lets go of a signal.
+    """
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    for number in numbers:
+        asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(number, signal.SIG_IGN)
 
 
 def new_worker_id() -> str:

@@ -12,6 +12,11 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
+_POSTGRESQL_WAITS = {
+    "connect_timeout": "5", "tcp_user_timeout": "15000",
+    "keepalives_idle": "10", "keepalives_interval": "5", "keepalives_count": "2",
+}  # fmt: skip
+"""How long a server that is gone without a word is waited for, about 20 s; libpq's names and units."""
 BUSY_SECONDS = 5.0
 """How long a statement waits for another writer of an SQLite file."""
 
@@ -107,7 +112,8 @@ def _postgresql(url: URL) -> Engine:
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     query = dict(url.query)
-    query.setdefault("connect_timeout", "5")
+    for name, value in _POSTGRESQL_WAITS.items():
+        query.setdefault(name, value)
     return create_engine(
         url.set(query=query),
         pool_pre_ping=True,

@@ -1,17 +1,23 @@
 """What a worker takes and what it leaves to others, asked of the worker itself without a LiveKit."""
 
+import asyncio
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from livekit.agents import AssignmentTimeoutError
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
 from sqlalchemy import create_engine
 
 from agent import health, library, worker
 from agent.admission import FULL_LOAD
+from agent.recovery import DeadJob
 from agent.settings import Settings
 from agent.worker import RECORDS_WAIT_SECONDS, Worker
 
@@ -38,6 +44,16 @@ class Alone:
         cast(Any, self.worker)._records = SimpleNamespace(
             waiting_seconds=lambda: self.waited, problem="the database is away"
         )
+
+    def with_cap(self, sessions: int) -> Worker:
+        """The same worker with another cap."""
+        bundles = SimpleNamespace(
+            usable=lambda: self.startable, troubles=list, providers=lambda: frozenset[str]()
+        )
+        settings = self.settings.model_copy(update={"max_sessions": sessions})
+        found = Worker(settings, cast(Any, bundles), create_engine("sqlite://"))
+        cast(Any, found._server)._proc_pool = SimpleNamespace(processes=[])
+        return found
 
     def adopts(self) -> bool:
         """Whether it would look for the sessions of dead workers now."""
@@ -90,6 +106,8 @@ class Offer:
     def __init__(self, number: int) -> None:
         self.id = f"AJ_{number}"
         self.room = SimpleNamespace(name=f"room-{number}")
+        self.agent_name = "agent"
+        self.job = SimpleNamespace(metadata="")
         self.answer: object = None
 
     async def accept(self, *, identity: str) -> None:
@@ -97,6 +115,20 @@ class Offer:
 
     async def reject(self, *, terminate: bool = True) -> None:
         self.answer = ("rejected", terminate)
+
+
+class SlowOffer(Offer):
+    """A job for which the library waits for a process, which comes or does not."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.process: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.taken = asyncio.Event()
+
+    async def accept(self, *, identity: str) -> None:
+        self.answer = identity
+        self.taken.set()
+        await self.process
 
 
 async def offered(alone: Alone, number: int) -> tuple[object, float]:
@@ -151,3 +183,96 @@ async def test_telling_the_load_hardly_touches_the_disk(
     await offered(alone, 1)
     alone.worker.unready()
     assert len(looks) == 3
+
+
+async def test_a_job_counts_until_it_has_a_process(tmp_path: Path, alone: Alone) -> None:
+    """However long the library waits for a process: the cap is no matter of time."""
+    admission = alone.with_cap(1).admission
+    slow = SlowOffer(1)
+    taking = asyncio.create_task(admission.answer(cast(Any, slow)))
+    await slow.taken.wait()
+    assert admission.load() == FULL_LOAD
+    assert [request.id for request in admission.starting()] == ["AJ_1"]
+    second = Offer(2)
+    await admission.answer(cast(Any, second))
+    assert second.answer == ("rejected", False)
+
+    slow.process.set_result(None)
+    await taking
+    assert admission.sessions() == 0, "it runs now, where the library counts it, or it has ended"
+
+
+@pytest.mark.parametrize(("trouble", "given_back"), [(RuntimeError, True), (AssignmentTimeoutError, False)])
+async def test_a_job_without_a_process_is_given_back(
+    alone: Alone, trouble: type[Exception], given_back: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No process could be had for what was taken: it is judged as a dead one, unless it was never sent."""
+    judged: list[DeadJob] = []
+
+    async def judge(dead: DeadJob) -> None:
+        judged.append(dead)
+
+    monkeypatch.setattr(alone.worker, "_judge_dead", judge)
+    slow = SlowOffer(1)
+    slow.process.set_exception(trouble())
+    with pytest.raises(trouble):
+        await alone.worker.admission.answer(cast(Any, slow))
+    await asyncio.gather(*alone.worker._tasks)
+
+    assert [(dead.job_id, dead.room, dead.identity) for dead in judged] == (
+        [("AJ_1", "room-1", "agent-AJ_1")] if given_back else []
+    )
+    assert alone.worker.admission.sessions() == 0
+
+
+async def test_a_drain_waits_for_what_was_taken_and_then_gives_it_back(
+    alone: Alone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that has no process yet gets the time of the drain; when that is over another worker gets it."""
+    judged: list[str] = []
+
+    async def judge(dead: DeadJob) -> None:
+        judged.append(dead.job_id)
+
+    monkeypatch.setattr(alone.worker, "_judge_dead", judge)
+    monkeypatch.setattr(library, "is_registered", lambda _: False)
+    in_time, late = SlowOffer(1), SlowOffer(2)
+    taking = []
+    for offer in (in_time, late):
+        taking.append(asyncio.create_task(alone.worker.admission.answer(cast(Any, offer))))
+        await offer.taken.wait()
+    draining = asyncio.create_task(alone.worker._end_sessions(3600.0))
+    in_time.process.set_result(None)
+    await taking[0]
+    assert not draining.done()
+    alone.worker._asked_to_stop()
+    await draining
+    await asyncio.gather(*alone.worker._tasks)
+
+    assert judged == ["AJ_2"]
+    late.process.set_result(None)
+    await taking[1]
+
+
+def test_a_signal_that_comes_last_changes_no_status() -> None:
+    """Between the end of the drain and the end of the process a signal does nothing."""
+    program = (
+        "import asyncio, signal, sys\n"
+        "from agent.worker import hear_no_more_signals\n"
+        "async def main():\n"
+        "    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, print)\n"
+        "    hear_no_more_signals()\n"
+        "asyncio.run(main())\n"
+        "print('left', flush=True)\n"
+        "sys.stdin.readline()\n"
+    )
+    leaving = subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert leaving.stdout is not None
+    assert leaving.stdout.readline() == "left\n"
+    leaving.send_signal(signal.SIGTERM)
+    leaving.send_signal(signal.SIGINT)
+    leaving.communicate("go\n", timeout=30)
+
+    assert leaving.returncode == 0

@@ -1,5 +1,6 @@
 """How a worker ends that cannot start, or that loses LiveKit: one line, and a status that says what to do."""
 
+import asyncio
 import os
 import shutil
 import socket
@@ -51,7 +52,8 @@ def test_a_port_that_is_taken_is_named(livekit_server: LiveKitServer, tmp_path: 
 async def test_what_makes_a_worker_unready_and_what_ends_it(tmp_path: Path) -> None:
     """
     A folder of journals that is lost: no new call where its words could not be written, alive all the same,
-    ready when it is back. LiveKit gone: not ready, and after its retries it leaves with status 1.
+    ready when it is back. LiveKit gone: not ready, and after its retries it leaves with status 1; the record
+    of a call that was on says that LiveKit was lost.
     """
     with LiveKitServer(tmp_path / "livekit") as server:
         worker = RunningWorker(server, tmp_path / "data", environment={"AGENT_LIVEKIT_RETRIES": "3"})
@@ -66,13 +68,18 @@ async def test_what_makes_a_worker_unready_and_what_ends_it(tmp_path: Path) -> N
             journals.unlink()
             assert worker.probe("/readyz")[0] == 200
 
+            started = await worker.session("lost", user_id="u1")
+            caller = worker.caller(started)
+            await caller.join()
+            await caller.heard_all(after=caller.joined_at)
             server.kill()
             await eventually(
                 lambda: "not registered" in worker.probe("/readyz")[1], "an answer that it is not ready"
             )
             assert worker.process is not None
-            assert worker.process.wait(PATIENCE) == 1
+            assert await asyncio.to_thread(worker.process.wait, PATIENCE) == 1
             assert "LiveKit is lost for good" in worker.log_text()
+            assert (await worker.transcript("lost"))["end_reason"] == "livekit_lost"
         finally:
             worker.stop()
 

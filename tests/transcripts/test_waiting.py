@@ -1,5 +1,7 @@
 """What a worker says of the records it makes: how many wait, and what they count."""
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,13 +11,14 @@ from prometheus_client import REGISTRY
 from pydantic import SecretStr
 from sqlalchemy import Engine
 
+from agent.services.ports import free_ports
 from agent.services.valkey import EmbeddedValkey
 from agent.settings import Settings
-from agent.sweep import Records
+from agent.sweep import THREADS, Records
 from agent.transcripts.entries import to_json
 from agent.transcripts.erasure import erase_session
 from agent.transcripts.filters import OPERATOR
-from agent.transcripts.finalize import MOST_FAILURES, finalize
+from agent.transcripts.finalize import MOST_FAILURES, RecordNotMadeError, finalize
 from agent.transcripts.history import list_transcripts
 from agent.transcripts.journal import Journal
 from agent.transcripts.reading import read_journals
@@ -133,3 +136,40 @@ async def test_a_record_made_from_redis_counts(
     await records.make("gone")
     assert not journal.path.exists(), "it is in the record"
     assert figures() == (ended + 1, audios + 2)
+
+
+async def test_a_worker_that_leaves_while_redis_is_away_records_what_has_ended(
+    engine: Engine, journals: Path, tmp_path: Path
+) -> None:
+    """Its disk may go with it: what has an end there is recorded, what may go on elsewhere is not."""
+    talk(journals, "over")
+    talk(journals, "goes-on", end=None)
+    away = SecretStr(f"redis://127.0.0.1:{free_ports(1)[0]}/0")
+    records = Records(Settings(data=tmp_path, redis_url=away), engine)
+    await records.sweep(())
+    assert list_transcripts(engine, OPERATOR).transcripts == ()
+    await records.sweep_at_last()
+    records.close()
+
+    assert [one["session_id"] for one in list_transcripts(engine, OPERATOR).transcripts] == ["over"]
+
+
+async def test_a_database_that_hangs_keeps_no_caller_waiting(
+    engine: Engine, records: Records, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All threads for records wait for it: whether a crashed call was erased is not asked for long."""
+    hanging, over = threading.Barrier(THREADS + 1), threading.Event()
+
+    def hang(*_: object, **__: object) -> None:
+        hanging.wait(30)
+        over.wait(30)
+        raise RecordNotMadeError("the database came back as another one")
+
+    monkeypatch.setattr("agent.sweep.finalize", hang)
+    monkeypatch.setattr("agent.sweep.ERASED_SECONDS", 0.05)
+    making = [asyncio.create_task(records.make(f"hangs-{number}")) for number in range(THREADS)]
+    await asyncio.to_thread(hanging.wait, 30)
+    assert records.waiting() == THREADS, "which `/readyz` says after a minute"
+    assert await records.is_erased("hangs-0") is False
+    over.set()
+    await asyncio.gather(*making)
