@@ -82,7 +82,7 @@ class Admission:
             metrics.REQUESTS.labels(why).inc()
             await request.reject(terminate=False)  # so that another worker gets it at once
             return
-        metrics.REQUESTS.labels("accepted").inc()
+        metrics.REQUESTS.labels(metrics.ACCEPTED).inc()
         self._accepted[request.id] = request
         try:
             await request.accept(identity=agent_identity(request.id))  # returns once a process has the job
@@ -94,7 +94,7 @@ class Admission:
         finally:
             del self._accepted[request.id]
 
-    def _refusal(self, room: str) -> str | None:
+    def _refusal(self, room: str) -> metrics.Refusal | None:
         """Why a job in this room is left to other workers, in one word; None: it is not."""
         if self._is_draining():
             return "draining"

@@ -11,7 +11,7 @@ parent. What is counted of a call is therefore seen when the call is over.
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, Literal, get_args
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -21,6 +21,10 @@ from agent.transcripts.entries import Entry, seconds_of
 FIGURE: Final = "figure"
 """The type of a journal entry that holds one figure: `name` and `seconds`."""
 RESOLVE, FIRST_AUDIO, TIMER = "resolve", "first_audio", "timer_error"
+
+Refusal = Literal["draining", "full", "unready", "cut_off"]
+"""Why a job is left to other workers."""
+ACCEPTED: Final = "accepted"
 
 SESSIONS = Gauge("agent_sessions", "Sessions on this worker now", ["state"])
 CAPACITY = Gauge("agent_session_capacity", "Most sessions at once on this worker")
@@ -62,6 +66,17 @@ COMPILED_AGE = Gauge("agent_bundles_compiled_age_seconds", "Time since the bundl
 _HISTOGRAMS: Final = {RESOLVE: RESOLVED, FIRST_AUDIO: FIRST_SOUND, TIMER: TIMER_ERROR}
 _SOURCES: Final = frozenset({"stt", "llm", "tts", "realtime_model", "vad", "interruption"})
 _VERDICTS: Final = frozenset({"applied", "clamped", "refused", "unsupported"})
+_OTHER, _UNKNOWN = "other", "unknown"
+"""Stand for what is on none of the lists."""
+_KNOWN: Final = (
+    (REQUESTS, (ACCEPTED, *get_args(Refusal))),
+    (ENDED, (*REASONS, _UNKNOWN)),
+    (VERDICTS, (*_VERDICTS, _OTHER)),
+    (PROVIDER_ERRORS, (*_SOURCES, _OTHER)),
+    (STORE_ERRORS, ("redis", "database")),
+    (RECORDS, ("created", "grown", "unchanged", "erased", "nothing")),
+)
+"""All values of the one label that each of these counters has."""
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +94,7 @@ def follow(
     draining: Callable[[], bool],
     capacity: int,
 ) -> None:
-    """Gauges that are asked for at each scrape."""
+    """Gauges that are asked for at each scrape; counters are there from now on, at 0."""
     SESSIONS.labels("running").set_function(running)
     SESSIONS.labels("starting").set_function(starting)
     WAITING.set_function(waiting)
@@ -90,8 +105,9 @@ def follow(
     COMPILED_AGE.set_function(compiled_age)
     DRAINING.set_function(draining)
     CAPACITY.set(capacity)
-    for reason in REASONS:  # a series that is there from the start can be alerted on
-        ENDED.labels(reason)
+    for counter, values in _KNOWN:
+        for value in values:  # `rate()` misses the event that a series begins with
+            counter.labels(value)
 
 
 def count(action: str, added: Iterable[Entry], end_reason: str | None) -> None:
@@ -106,7 +122,7 @@ def count(action: str, added: Iterable[Entry], end_reason: str | None) -> None:
     try:
         RECORDS.labels(action).inc()
         if action == "created":
-            ENDED.labels(end_reason if end_reason in REASONS else "unknown").inc()
+            ENDED.labels(end_reason if end_reason in REASONS else _UNKNOWN).inc()
         for entry in added:
             if entry.get("n") == 1 and entry.get("attempt") != 1:
                 RECOVERIES.inc()
@@ -125,10 +141,10 @@ def _count_entry(entry: Entry) -> None:
         case "start" | "verdicts":
             for verdict in entry.get("verdicts") or ():
                 word = verdict.get("verdict")
-                VERDICTS.labels(word if word in _VERDICTS else "other").inc()
+                VERDICTS.labels(word if word in _VERDICTS else _OTHER).inc()
         case "error":
             source = entry.get("source")
-            PROVIDER_ERRORS.labels(source if source in _SOURCES else "other").inc()
+            PROVIDER_ERRORS.labels(source if source in _SOURCES else _OTHER).inc()
         case "lost":
             LOST.inc(entry.get("count") or 0)
         case "end":

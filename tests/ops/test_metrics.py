@@ -1,13 +1,22 @@
 """Figures that jobs leave in their journals are counted once, and name nobody."""
 
+import re
+import subprocess
+import sys
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from prometheus_client import REGISTRY, generate_latest
 
 from agent import metrics
+from agent.ending import REASONS
 from agent.health import unwritable
+from agent.transcripts.finalize import Outcome
+from config_store.verdict import Outcome as VerdictWord
+
+AGENT = Path(__file__).parent.parent.parent / "agent"
 
 Delta = Callable[..., float]
 
@@ -73,6 +82,38 @@ def test_labels_are_from_closed_lists() -> None:
     text = generate_latest().decode()
     for word in ("parrot", "giraffe"):
         assert word not in text
+
+
+def series_of_a_new_worker() -> dict[str, set[str]]:
+    """The label values of each of our counters before anything happened, all of them at 0."""
+    code = (
+        "from prometheus_client import generate_latest as page; from agent import metrics; n = lambda: 0\n"
+        "metrics.follow(running=n, starting=n, waiting=n, oldest=n, usable=n, quarantined=n, last_good=n,"
+        " compiled_age=n, draining=n, capacity=1); print(page().decode())"
+    )
+    page = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    found: dict[str, set[str]] = {}
+    for name, label in re.findall(r'^(agent_\w+_total)\{\w+="(\w+)"\} 0\.0$', page, re.MULTILINE):
+        found.setdefault(name, set()).add(label)
+    return found
+
+
+def test_every_series_of_a_counter_is_there_from_the_start() -> None:
+    """`rate()` sees the first store error, refusal or failing provider: their series began at 0 before."""
+    stores = set(re.findall(r'STORE_ERRORS\.labels\("(\w+)"\)', (AGENT / "sweep.py").read_text()))
+    refusals = set(re.findall(r'^ +return "(\w+)"$', (AGENT / "admission.py").read_text(), re.MULTILINE))
+    assert len(stores) == 2
+    assert len(refusals) == 4
+    assert series_of_a_new_worker() == {
+        "agent_job_requests_total": {"accepted", *refusals},
+        "agent_override_verdicts_total": {*get_args(VerdictWord), "other"},
+        "agent_provider_errors_total": {
+            "stt", "llm", "tts", "realtime_model", "vad", "interruption", "other",
+        },
+        "agent_records_total": set(get_args(get_type_hints(Outcome)["action"])),
+        "agent_sessions_ended_total": {*REASONS, "unknown"},
+        "agent_store_errors_total": stores,
+    }  # fmt: skip
 
 
 def test_names_are_in_the_ecosystems_style() -> None:
