@@ -32,9 +32,10 @@ USER 10001
 WORKDIR /data
 VOLUME /data
 EXPOSE 8081
-# liveness: a draining worker is not ready and must not be killed for it
+# liveness: a draining worker is not ready and must not be killed for it; never through a proxy, whose address
+# Docker's client puts into each container (HTTP_PROXY) where one is configured
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s \
-    CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ.get('AGENT_HTTP_PORT', '8081') + '/livez', timeout=2)"]
+    CMD ["python", "-c", "import os, urllib.request as r; r.build_opener(r.ProxyHandler({})).open('http://127.0.0.1:' + os.environ.get('AGENT_HTTP_PORT', '8081') + '/livez', timeout=2)"]
 # SIGTERM drains; give it AGENT_DRAIN_SECONDS + 35 s (`docker stop --time 100`)
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["agent"]

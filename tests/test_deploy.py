@@ -1,15 +1,20 @@
 """What is deployed agrees with what the worker says of itself, and standard tools find no fault in it."""
 
 import itertools
+import json
+import re
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from agent.services.ports import free_ports
 from agent.settings import Settings
 from agent.worker import stop_budget_seconds
 from tests.conftest import missing
@@ -102,6 +107,40 @@ def test_every_setting_in_the_manifests_is_one() -> None:
         if word.startswith("Environment=")
     }
     assert {name for name in named if name.startswith("AGENT_")} <= known
+
+
+class Health(BaseHTTPRequestHandler):
+    """A worker's HTTP, of which only /livez is there."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/livez" else 503)
+        self.end_headers()
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+def test_the_health_check_asks_the_worker_and_no_proxy() -> None:
+    """A proxy in the environment makes no healthy worker an unhealthy one; one that is gone is unhealthy."""
+    (line,) = re.findall(
+        r"^HEALTHCHECK .*\\\n +CMD (\[.*\])$", (ROOT / "Dockerfile").read_text(), re.MULTILINE
+    )
+    command = [sys.executable, *json.loads(line)[1:]]
+    dead = f"http://127.0.0.1:{free_ports(1)[0]}"
+
+    def is_healthy(port: int) -> bool:
+        environment = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"), dead)
+        environment["AGENT_HTTP_PORT"] = str(port)
+        done = subprocess.run(command, env=environment, capture_output=True, timeout=30, check=False)
+        return done.returncode == 0
+
+    with HTTPServer(("127.0.0.1", 0), Health) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            assert is_healthy(server.server_port)
+        finally:
+            server.shutdown()
+    assert not is_healthy(server.server_port)
 
 
 def test_hadolint_finds_nothing() -> None:
