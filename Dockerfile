@@ -2,8 +2,8 @@
 # The worker. Build:  docker build -t livekit-agent-runtime .
 # Bundles are mounted at /bundles, the only writable folder is /data; the root may be read-only.
 # Not built yet: no Docker daemon was at hand. tests/test_image.py runs its steps without one: the uv commands,
-# and the worker as the image has it (environment, user, read-only root, health check, stop signal). What it
-# cannot run is said there. hadolint lints the file (tests/test_deploy.py).
+# by this version of uv, and the worker as the image has it (environment, user, read-only root, health check,
+# stop signal). What it cannot run is said there. hadolint lints the file (tests/test_deploy.py).
 
 FROM python:3.11-slim-bookworm AS build
 COPY --from=ghcr.io/astral-sh/uv:0.9.7 /uv /usr/local/bin/uv

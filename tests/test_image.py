@@ -1,8 +1,9 @@
 """
 The image's steps, run without Docker: what the Dockerfile says is read from it and done in a folder.
 
-Not run here: pulling the base images (the uv and the Python of this machine stand in for theirs), `useradd`
-(its number is used without a name), COPY's file owners, and everything a container runtime does by itself.
+The uv is of the Dockerfile's version, from PyPI. Not run here: pulling the base images (the Python of this
+machine stands in for theirs), `useradd` (its number is used without a name), COPY's file owners, and
+everything that a container runtime does by itself.
 """
 
 import json
@@ -25,6 +26,7 @@ import pytest
 
 from agent.services.livekit_server import LiveKitServer
 from agent.services.ports import free_ports
+from tests.conftest import missing
 
 pytestmark = pytest.mark.e2e
 
@@ -85,14 +87,28 @@ class Image:
 
 
 @pytest.fixture(scope="module")
-def image() -> Iterator[Image]:
+def uv(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The program of the Dockerfile's uv; uv keeps what it downloads, so that is once for each machine."""
+    (version,) = re.findall(
+        r"^COPY --from=\S+/uv:(\S+) /uv ", (ROOT / "Dockerfile").read_text(), re.MULTILINE
+    )
+    ours = subprocess.run(
+        [ROOT / "scripts" / "find-uv"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    folder = tmp_path_factory.mktemp("uv")
+    install = [*ours, "pip", "install", "--quiet", "--python", sys.executable, "--target", str(folder)]
+    done = subprocess.run([*install, f"uv=={version}"], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        missing(f"uv {version}", f"it could not be got from PyPI: {done.stderr.strip()[-200:]}")
+    return str(folder / "bin" / "uv")
+
+
+@pytest.fixture(scope="module")
+def image(uv: str) -> Iterator[Image]:
     """Both stages, done in a folder that every user can read."""
     build, last = stages()
     folder = Path(tempfile.mkdtemp(prefix="agent-image-"))
     folder.chmod(0o755)
-    uv = subprocess.run(
-        [ROOT / "scripts" / "find-uv"], capture_output=True, text=True, check=True
-    ).stdout.split()
     python = next(path for path in ("/usr/bin/python3.11", sys.executable) if Path(path).exists())
     image = Image(folder, last)
     environment = {
@@ -115,7 +131,7 @@ def image() -> Iterator[Image]:
                 command = shlex.split(rest)
                 assert command[0] == "uv"
                 done = subprocess.run(
-                    [*uv, *command[1:]],
+                    [uv, *command[1:]],
                     cwd=source,
                     env=environment,
                     capture_output=True,
@@ -156,6 +172,12 @@ def contained(image: Image, command: list[str]) -> list[str]:
         f"--regid={user} --clear-groups --bounding-set=-all --no-new-privs -- {shlex.join(command)}"
     )
     return ["unshare", "--mount", "sh", "-c", script]
+
+
+def test_the_build_has_the_uv_that_the_dockerfile_names(uv: str) -> None:
+    """The steps are tried with the version that `docker build` takes, whichever one this machine has."""
+    told = subprocess.run([uv, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+    assert f"/uv:{told} /uv " in (ROOT / "Dockerfile").read_text()
 
 
 def test_no_tool_of_the_build_and_no_test_is_in_the_image(image: Image) -> None:
