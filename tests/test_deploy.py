@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
 import yaml
 
@@ -20,13 +21,23 @@ from agent.worker import stop_budget_seconds
 from tests.conftest import missing
 
 ROOT = Path(__file__).parent.parent
-MANIFEST = ROOT / "deploy" / "kubernetes" / "worker.yaml"
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+MANIFEST = KUBERNETES / "worker.yaml"
+MIGRATION = KUBERNETES / "migrate.yaml"
 UNIT = ROOT / "deploy" / "livekit-agent.service"
 
 
 def manifests() -> dict[str, dict[str, Any]]:
-    """The Kubernetes objects by kind."""
-    return {one["kind"]: one for one in yaml.safe_load_all(MANIFEST.read_text())}
+    """The Kubernetes objects of all files by kind."""
+    return {
+        one["kind"]: one for path in (MANIFEST, MIGRATION) for one in yaml.safe_load_all(path.read_text())
+    }
+
+
+def pods() -> list[dict[str, Any]]:
+    """The pods that are described: a worker's and that of the migration."""
+    found = manifests()
+    return [found[kind]["spec"]["template"]["spec"] for kind in ("Deployment", "Job")]
 
 
 def checked(*command: str) -> None:
@@ -36,8 +47,8 @@ def checked(*command: str) -> None:
 
 
 def environment_of(pod: dict[str, Any]) -> dict[str, str]:
-    """The variables of the worker's container."""
-    return {one["name"]: one["value"] for one in pod["containers"][0]["env"]}
+    """The variables of its container."""
+    return {one["name"]: one["value"] for one in pod["containers"][0].get("env", ())}
 
 
 def test_kubernetes_waits_as_long_as_a_stop_may_take() -> None:
@@ -50,14 +61,15 @@ def test_kubernetes_waits_as_long_as_a_stop_may_take() -> None:
 
 def test_kubernetes_holds_no_secret_and_asks_the_worker_by_its_own_probes() -> None:
     """Secrets come by reference alone; readiness and liveness are two questions; nothing runs as root."""
-    pod = manifests()["Deployment"]["spec"]["template"]["spec"]
-    container = pod["containers"][0]
-    assert container["envFrom"] == [{"secretRef": {"name": "livekit-agent"}}]
-    assert not {name for name in environment_of(pod) if not name.startswith("AGENT_")}
-    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
-    assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
-    assert container["securityContext"]["readOnlyRootFilesystem"]
-    assert pod["securityContext"]["runAsNonRoot"]
+    for pod in pods():
+        (container,) = pod["containers"]
+        assert container["envFrom"] == [{"secretRef": {"name": "livekit-agent"}}]
+        assert not {name for name in environment_of(pod) if not name.startswith("AGENT_")}
+        assert container["securityContext"]["readOnlyRootFilesystem"]
+        assert pod["securityContext"]["runAsNonRoot"]
+    worker = pods()[0]["containers"][0]
+    assert worker["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert worker["livenessProbe"]["httpGet"]["path"] == "/livez"
 
 
 def test_kubernetes_scales_below_the_cap() -> None:
@@ -94,7 +106,7 @@ def test_compose_and_systemd_wait_as_long_as_a_stop_may_take() -> None:
 def test_every_setting_in_the_manifests_is_one() -> None:
     """No AGENT_ variable is set that the worker does not read."""
     known = {f"AGENT_{name.upper()}" for name in Settings.model_fields}
-    texts = [MANIFEST, UNIT, ROOT / "compose.yaml", ROOT / "Dockerfile"]
+    texts = [MANIFEST, MIGRATION, UNIT, ROOT / "compose.yaml", ROOT / "Dockerfile"]
     named = {
         word.split("=")[0].split(":")[0].strip('",}{')
         for path in texts
@@ -148,9 +160,69 @@ def test_hadolint_finds_nothing() -> None:
     checked(str(Path(sys.executable).with_name("hadolint")), "Dockerfile")
 
 
-def test_kubernetes_takes_the_manifest() -> None:
+@pytest.mark.parametrize("path", sorted(KUBERNETES.iterdir()), ids=lambda path: path.name)
+def test_kubernetes_takes_the_manifests(path: Path) -> None:
     """Kubernetes' own schemas accept every object."""
-    checked(sys.executable, "-m", "kubernetes_validate", "--strict", "-k", "1.37", str(MANIFEST))
+    objects = list(yaml.safe_load_all(path.read_text()))
+    assert objects
+    for one in objects:
+        kubernetes_validate.validate(one, "1.37", strict=True)
+
+
+def test_kubernetes_migrates_anew_with_each_release() -> None:
+    """
+    Each migration is a Job of its own, with the workers' image, and none is applied along with the workers.
+
+    A Job that is there by the same name takes no other template.
+    """
+    job = manifests()["Job"]
+    assert "name" not in job["metadata"]
+    assert job["metadata"]["generateName"]
+    assert "Job" not in {one["kind"] for one in yaml.safe_load_all(MANIFEST.read_text())}
+    assert len({pod["containers"][0]["image"] for pod in pods()}) == 1
+    assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["db", "upgrade"]
+
+
+UPGRADE = re.compile(r"^job=\$\(kubectl create .*\n.*\n.* apply .*$", re.MULTILINE)
+
+KUBECTL = """#!/bin/sh
+echo "$*" >> told
+case "$1" in
+create) test "$FAILS" != create && echo job.batch/livekit-agent-migrate-x7k2p ;;
+*) test "$FAILS" != "$1" ;;
+esac
+"""
+"""Writes down what it is told, and fails at one verb."""
+
+
+@pytest.mark.parametrize("fails", ["create", "wait", "nothing"])
+def test_kubernetes_replaces_no_worker_before_the_schema_is_there(tmp_path: Path, fails: str) -> None:
+    """The documented commands wait for the Job that they made, and apply nothing where that is in vain."""
+    (script,) = UPGRADE.findall((ROOT / "docs" / "operations.md").read_text())
+    (tmp_path / "kubectl").write_text(KUBECTL)
+    (tmp_path / "kubectl").chmod(0o755)
+    done = subprocess.run(
+        ["sh", "-c", script],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "FAILS": fails},
+        check=False,
+    )
+    assert (done.returncode == 0) is (fails == "nothing")
+    told = [line.split() for line in (tmp_path / "told").read_text().splitlines()]
+    verbs = [words[0] for words in told]
+    assert verbs == ["create", "wait", "apply"][: {"create": 1, "wait": 2, "nothing": 3}[fails]]
+    files = {word for words in told for word in words if word.endswith(".yaml")}
+    assert all((ROOT / name).is_file() for name in files)
+    if fails == "nothing":
+        assert told[1][-1] == "job.batch/livekit-agent-migrate-x7k2p"
+        assert "--for=condition=complete" in told[1]
+
+
+def test_the_manifest_has_the_commands_of_the_documentation() -> None:
+    """Who reads only the file reads the same order as who reads the page."""
+    (documented,) = UPGRADE.findall((ROOT / "docs" / "operations.md").read_text())
+    (written,) = UPGRADE.findall(re.sub(r"^#   ", "", MIGRATION.read_text(), flags=re.MULTILINE))
+    assert written == documented
 
 
 def test_compose_takes_its_file() -> None:

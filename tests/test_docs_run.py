@@ -46,6 +46,10 @@ ACCOUNTED = {
     ("docs/sessions.md", "room.registerTextStreamHandler"): "not run: needs Android's SDK",
     ("docs/sessions.md", "redis-cli XADD session:s-1:commands '*' command end"): "here: run",
     ("docs/sessions.md", "redis-cli XADD session:s-1:commands '*' command override"): "here: run",
+    (
+        "docs/operations.md",
+        "job=$(kubectl create",
+    ): "tests/test_deploy.py runs it, with a kubectl that only tells",
     ("docs/transcripts.md", "agent transcripts"): "tests/test_transcripts_docs.py runs it",
 }
 
