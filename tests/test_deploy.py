@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -15,9 +16,13 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from agent.providers.registry import catalog
 from agent.services.ports import free_ports
-from agent.settings import Settings
+from agent.settings import Settings, environment
 from agent.worker import stop_budget_seconds
+from config_store.compiled import Compiler
+from config_store.folder import BundleFolder
+from config_store.published import Publication
 from tests.conftest import missing
 
 ROOT = Path(__file__).parent.parent
@@ -167,6 +172,103 @@ def test_kubernetes_takes_the_manifests(path: Path) -> None:
     assert objects
     for one in objects:
         kubernetes_validate.validate(one, "1.37", strict=True)
+
+
+def config_maps() -> dict[str, Path]:
+    """The ConfigMaps that the header of the manifest makes, and from which folder."""
+    commands = re.findall(
+        r"kubectl create configmap (\S+) --from-file=(\S+)/$", MANIFEST.read_text(), re.MULTILINE
+    )
+    return {name: ROOT / folder for name, folder in commands}
+
+
+def mounted(pod: dict[str, Any], sources: dict[str, Path], root: Path) -> Path:
+    """
+    The container's bundles as kubectl and the kubelet make them, below `root`.
+
+    kubectl takes the plain files of a folder and none of the folders in it. The kubelet writes them to a
+    hidden folder, to which a link `..data` leads, and a link for each file through that one; it makes the
+    mount point where another volume is mounted inside of a ConfigMap's.
+    """
+    volumes = {one["name"]: one.get("configMap") for one in pod["volumes"]}
+    (container,) = pod["containers"]
+    mounts = {one["mountPath"]: volumes[one["name"]] for one in container["volumeMounts"]}
+    for path, config_map in sorted(mounts.items()):
+        if config_map is None:
+            continue
+        assert config_map.keys() == {"name"}, "`items`, `optional` and modes are not imitated here"
+        around = [mounts[str(outer)] for outer in Path(path).parents if str(outer) in mounts]
+        assert None not in around, "it makes mount points in ConfigMaps' volumes alone"
+        files = {
+            file.name: file.read_bytes() for file in sources[config_map["name"]].iterdir() if file.is_file()
+        }
+        project(root / path.lstrip("/"), files)
+    return root / environment_of(pod)["AGENT_BUNDLES"].lstrip("/")
+
+
+def project(folder: Path, files: dict[str, bytes]) -> None:
+    """Write a ConfigMap's files as the kubelet does, also over what it wrote before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    hidden = Path(tempfile.mkdtemp(prefix="..2026_01_01_00_00_00.", dir=folder))
+    for name, content in files.items():
+        (hidden / name).write_bytes(content)
+        if not (folder / name).is_symlink():
+            (folder / name).symlink_to(f"..data/{name}")
+    (folder / "..data_tmp").symlink_to(hidden.name)
+    (folder / "..data_tmp").replace(folder / "..data")
+
+
+def states(bundles: Path) -> dict[str, str]:
+    """What `agent bundles check` says of each bundle, with keys."""
+    keys = {"OPENAI_API_KEY": "placeholder", "ELEVEN_API_KEY": "placeholder"}
+    done = subprocess.run(
+        [sys.executable, "-m", "agent", "bundles", "check", "--json"],
+        cwd=bundles.parent, env={"PATH": "/usr/bin:/bin", "AGENT_BUNDLES": str(bundles), **keys},
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return {one["name"]: one["state"] for one in json.loads(done.stdout)}
+
+
+def test_kubernetes_has_the_bundles_of_the_folder(tmp_path: Path) -> None:
+    """What the header's commands and the manifest's volumes give is the shipped bundles, prompts included."""
+    found = states(mounted(pods()[0], config_maps(), tmp_path))
+    assert found == states(ROOT / "bundles")
+    assert found["interview"] == found["support"] == "startable"
+
+
+def test_kubernetes_takes_bundles_in_folders_of_theirs(tmp_path: Path) -> None:
+    """One more ConfigMap, volume and mount, as the header says, and the folder's bundles are there."""
+    (tmp_path / "acme").mkdir()
+    (tmp_path / "acme" / "desk.yaml").write_text("include: [support]\n")
+    pod = pods()[0]
+    pod["volumes"].append({"name": "acme", "configMap": {"name": "acme"}})
+    pod["containers"][0]["volumeMounts"].append(
+        {"name": "acme", "mountPath": "/bundles/acme", "readOnly": True}
+    )
+    found = states(mounted(pod, {**config_maps(), "acme": tmp_path / "acme"}, tmp_path / "root"))
+    assert found == {**states(ROOT / "bundles"), "acme/desk": "startable"}
+
+
+def test_kubernetes_brings_an_edit_to_running_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A prompt that is replaced in its ConfigMap is compiled by a worker that runs."""
+    monkeypatch.setenv("OPENAI_API_KEY", "placeholder")
+    monkeypatch.setenv("ELEVEN_API_KEY", "placeholder")
+    folder = mounted(pods()[0], config_maps(), tmp_path)
+    settings = Settings(bundles=folder)
+    environ = environment()
+    compiler = Compiler(
+        BundleFolder(folder),
+        Publication(tmp_path / "out"),
+        environ,
+        catalog(settings, environ, to_check=True),
+    )
+    assert "support" in compiler.run().startable
+    project(folder / "prompts", {"support.md": b"You answer.", "coding_expert.md": b"You ask."})
+    report = compiler.refresh([folder / "prompts" / "..data"])
+    assert report is not None
+    assert set(report.changed) == {"support", "interview"}
 
 
 def test_kubernetes_migrates_anew_with_each_release() -> None:
