@@ -18,7 +18,7 @@ import yaml
 
 from agent.providers.registry import catalog
 from agent.services.ports import free_ports
-from agent.settings import Settings, environment
+from agent.settings import Settings, SettingsError, environment, load
 from agent.worker import stop_budget_seconds
 from config_store.compiled import Compiler
 from config_store.folder import BundleFolder
@@ -75,6 +75,14 @@ def test_kubernetes_holds_no_secret_and_asks_the_worker_by_its_own_probes() -> N
     worker = pods()[0]["containers"][0]
     assert worker["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert worker["livenessProbe"]["httpGet"]["path"] == "/livez"
+
+
+def test_kubernetes_sets_no_variables_by_the_names_of_services(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Service named `agent-http` would set a variable of ours to what is no port; no pod is given such."""
+    monkeypatch.setenv("AGENT_HTTP_PORT", "tcp://10.0.0.7:80")
+    with pytest.raises(SettingsError, match="AGENT_HTTP_PORT"):
+        load()
+    assert [pod["enableServiceLinks"] for pod in pods()] == [False, False]
 
 
 def test_kubernetes_scales_below_the_cap() -> None:
