@@ -85,6 +85,30 @@ def test_kubernetes_sets_no_variables_by_the_names_of_services(monkeypatch: pyte
     assert [pod["enableServiceLinks"] for pod in pods()] == [False, False]
 
 
+def figure(what: str) -> float:
+    """What `docs/figures.md` says of ours in the table beside a hard-coded worker, in MB."""
+    rows = re.findall(
+        rf"^\| {what} \| [\d.]+ MB \| ([\d.]+) MB \|",
+        (ROOT / "docs" / "figures.md").read_text(),
+        re.MULTILINE,
+    )
+    assert len(rows) == 1
+    return float(rows[0])
+
+
+def test_kubernetes_ends_a_greedy_job_before_the_kernel_ends_all() -> None:
+    """By the figures, a full worker with two jobs more at their limit fits into the container's memory."""
+    pod = pods()[0]
+    environment = environment_of(pod)
+    full = figure("idle worker") + int(environment["AGENT_MAX_SESSIONS"]) * figure("memory of one more call")
+    resources = pod["containers"][0]["resources"]
+    asked, most = (
+        1024 * int(resources[kind]["memory"].removesuffix("Gi")) for kind in ("requests", "limits")
+    )
+    assert full <= asked
+    assert full + 2 * int(environment["AGENT_JOB_MEMORY_MB"]) <= most
+
+
 def test_kubernetes_scales_below_the_cap() -> None:
     """The target of the autoscaler leaves room in every worker for a burst."""
     found = manifests()
