@@ -9,16 +9,13 @@ misses a goal or fails; the last line says what.
 import argparse
 import asyncio
 import json
-import os
-import platform
 import subprocess
 import sys
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from benchmarks import answer, capacity, figures, latency, load, silence, stop
+from benchmarks.machine import machine
 from benchmarks.report import Line, plot, table
 from benchmarks.stage import Stage
 
@@ -50,6 +47,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--only", choices=(*PARTS, *OTHERS), action="append")
     parser.add_argument("--most", type=int, default=24, help="calls at the last step of a climb")
+    parser.add_argument("--climbs", type=int, default=1, help="climbs of each variant, in turn")
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     wanted = given.only or [*PARTS, *OTHERS]
@@ -58,7 +56,7 @@ def main() -> int:
     results: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     for part in (part for part in PARTS if part in wanted):
         results[part] = _measured(part, given)
-        results.setdefault("machines", {})[part] = _machine()
+        results.setdefault("machines", {})[part] = machine()
         kept.write_text(json.dumps(results, indent=1) + "\n")
     lines = _lines(results)
     _report(results, [line for found in lines.values() for line in found], given.out)
@@ -86,7 +84,8 @@ def _measured(part: str, given: argparse.Namespace) -> list[dict[str, object]]:
             case "silence":
                 return asyncio.run(silence.run(stage, kills=given.kills))
             case "capacity":
-                return asyncio.run(capacity.run(stage, variants=VARIANTS[:3], most=given.most))
+                climbing = capacity.run(stage, variants=VARIANTS[:3], most=given.most, climbs=given.climbs)
+                return asyncio.run(climbing)
         rounds = load.run(stage, rounds=given.rounds, calls=given.calls, variants=VARIANTS)
         return asyncio.run(rounds)
 
@@ -117,21 +116,9 @@ def _report(results: dict[str, Any], lines: list[Line], out: Path) -> None:
 def _stamps(results: dict[str, Any]) -> list[str]:
     """Where and when each part was measured; those of one run together."""
     parts: dict[str, list[str]] = {}
-    for part, machine in results.get("machines", {}).items():
-        parts.setdefault(", ".join(f"{name} {value}" for name, value in machine.items()), []).append(part)
+    for part, stamp in results.get("machines", {}).items():
+        parts.setdefault(", ".join(f"{name} {value}" for name, value in stamp.items()), []).append(part)
     return [f"{', '.join(names)}: {stamp}" for stamp, names in parts.items()]
-
-
-def _machine() -> dict[str, str]:
-    return {
-        "cores": str(os.cpu_count()),
-        "load": f"{os.getloadavg()[0]:.1f}",
-        "Python": platform.python_version(),
-        "Linux": platform.release(),
-        "livekit-agents": version("livekit-agents"),
-        "livekit": version("livekit"),
-        "measured": datetime.now(UTC).date().isoformat(),
-    }
 
 
 if __name__ == "__main__":

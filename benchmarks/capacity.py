@@ -32,6 +32,7 @@ class Step:
     """So many calls at once, for one window."""
 
     variant: str
+    climb: int
     calls: int
     served: int
     late_share: float
@@ -46,7 +47,7 @@ class Step:
     holds: bool
 
 
-async def climb(stage: Stage, variant: str, most: int) -> list[Step]:
+async def climb(stage: Stage, variant: str, most: int, number: int) -> list[Step]:
     """One variant, up to the first step that does not hold."""
     wait_for_quiet(5.0)
     worker, metadata = started(stage, variant)
@@ -67,6 +68,7 @@ async def climb(stage: Stage, variant: str, most: int) -> list[Step]:
                 steps.append(
                     Step(
                         variant=variant,
+                        climb=number,
                         calls=calls,
                         served=served,
                         late_share=round(late, 4),
@@ -86,6 +88,13 @@ async def climb(stage: Stage, variant: str, most: int) -> list[Step]:
     return steps
 
 
-async def run(stage: Stage, *, variants: tuple[str, ...], most: int) -> list[dict[str, object]]:
-    """All variants, one after another; most: calls at the last step."""
-    return [asdict(step) for variant in variants for step in await climb(stage, variant, most)]
+async def run(
+    stage: Stage, *, variants: tuple[str, ...], most: int, climbs: int = 1
+) -> list[dict[str, object]]:
+    """All variants in turn, so many times; most: calls at the last step."""
+    return [
+        asdict(step)
+        for number in range(climbs)
+        for variant in variants
+        for step in await climb(stage, variant, most, number)
+    ]

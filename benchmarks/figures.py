@@ -189,15 +189,13 @@ def rounds_of(results: dict[str, Any], variant: str) -> list[dict[str, Any]]:
 
 
 def capacity_lines(results: dict[str, Any]) -> list[Line]:
-    """The last step that held, of each variant."""
+    """The last step that held, of each variant: the median of its climbs."""
     steps = results.get("capacity", [])
-    held = dict.fromkeys(("bare", "ours", "lean"), 0)
-    for step in steps:
-        if step["holds"]:
-            held[step["variant"]] = max(held[step["variant"]], step["calls"])
     if not steps:
         return []
-    runs = "one climb each"
+    held = {variant: held_calls(steps, variant) for variant in ("bare", "ours", "lean")}
+    climbs = len({step.get("climb", 0) for step in steps})
+    runs = "one climb each" if climbs == 1 else f"{climbs} climbs each, in turn"
     return [
         Line(what, "calls", held["bare"], held[variant], f"≥ {limit} x", limit, runs, more_is_better=True)
         for variant, what, limit in (
@@ -207,9 +205,19 @@ def capacity_lines(results: dict[str, Any]) -> list[Line]:
     ]
 
 
+def held_calls(steps: list[dict[str, Any]], variant: str) -> float:
+    """The most calls that a variant held, the median of its climbs; 0 when it was not measured."""
+    climbs: dict[int, int] = {}
+    for step in steps:
+        if step["variant"] == variant:
+            number = step.get("climb", 0)
+            climbs[number] = max(climbs.get(number, 0), step["calls"] if step["holds"] else 0)
+    return middle([float(calls) for calls in climbs.values()]) if climbs else 0.0
+
+
 def plots(results: dict[str, Any]) -> dict[str, str]:
-    """Growth with the number of live calls, as SVG by file name."""
-    steps = results.get("capacity", [])
+    """Growth with the number of live calls, as SVG by file name; of several climbs the first."""
+    steps = [step for step in results.get("capacity", []) if not step.get("climb")]
     drawn = {}
     for field, title in (
         ("total_mb", "memory of the worker, MB"),
