@@ -36,6 +36,7 @@ class OneCall:
         self.speech = speech
         self.connected_at = 0.0
         self.first_sound = asyncio.get_running_loop().create_future()
+        self.agent_at: float | None = None
         self.begun_at = 0.0
         self.last_sound = 0.0
         self.gaps: list[tuple[float, float]] = []
@@ -44,12 +45,15 @@ class OneCall:
         self.track: rtc.RemoteAudioTrack | None = None
         self.made_up = 0
         self.room.on("track_subscribed", self._on_track)
+        self.room.on("participant_connected", self._on_participant)
 
     async def join(self, url: str, token: str, *, speaks: bool) -> None:
         """Connect; with a microphone when it speaks."""
         self.begun_at = time.monotonic()
         await self.room.connect(url, token)
         self.connected_at = time.monotonic()
+        for participant in self.room.remote_participants.values():
+            self._on_participant(participant)
         if speaks:
             source = rtc.AudioSource(RATE, 1, queue_size_ms=200)
             track = rtc.LocalAudioTrack.create_audio_track("microphone", source)
@@ -57,6 +61,10 @@ class OneCall:
                 track, rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=True)
             )
             self.tasks.append(asyncio.create_task(self._speak(source)))
+
+    def _on_participant(self, participant: rtc.RemoteParticipant) -> None:
+        if participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT and self.agent_at is None:
+            self.agent_at = time.monotonic()
 
     async def _speak(self, source: rtc.AudioSource) -> None:
         """The sentence, then silence up to the next beat, in frames of 100 ms: few calls, little cost."""
@@ -125,7 +133,8 @@ class Switchboard:
                     heard = await asyncio.wait_for(asyncio.shield(call.first_sound), 12.0)
                 except TimeoutError:
                     heard = None
-                return {"begun": call.begun_at, "connected": call.connected_at, "heard": heard}
+                times = {"begun": call.begun_at, "connected": call.connected_at, "agent": call.agent_at}
+                return {**times, "heard": heard}
             case ["join", url, token]:
                 call = OneCall(len(self.calls), self.speech)
                 self.calls.append(call)

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import time
+from typing import Any
 
 from livekit import api
 
@@ -18,7 +19,7 @@ WAYS = ("bare", "ours", "lean", "ours, session start", "lean, session start", SI
 
 
 async def run(stage: Stage, *, calls: int) -> list[dict[str, object]]:
-    """`calls` of each way, interleaved; ms from the caller's connection to the first sound."""
+    """`calls` of each way, interleaved; ms from the caller's connection to the agent, and to a sound."""
     bare, ours = stage.bare(), stage.ours()
     found: list[dict[str, object]] = []
     try:
@@ -35,7 +36,8 @@ async def run(stage: Stage, *, calls: int) -> list[dict[str, object]]:
                     await callers.ask("hang", "up")
                     await close_room(lkapi, room)
                     if number >= 0:  # the first of each warms up
-                        found.append({"way": way, "heard_ms": _ms(answer)})
+                        times = {"agent_ms": _ms(answer, "agent"), "heard_ms": _ms(answer, "heard")}
+                        found.append({"way": way, **times})
                     await asyncio.sleep(PAUSE_SECONDS)
     finally:
         ours.stop()
@@ -54,6 +56,7 @@ async def _token(stage: Stage, way: str, room: str, bare: str, ours: str) -> str
     return started.token
 
 
-def _ms(answer: dict[str, float]) -> float | None:
-    heard, connected = answer["heard"], answer["connected"]
-    return None if heard is None else round((heard - connected) * 1000, 1)
+def _ms(answer: dict[str, Any], what: str) -> float | None:
+    """From the caller's connection; 0 for what was there before."""
+    at, connected = answer[what], answer["connected"]
+    return None if at is None else round(max(0.0, at - connected) * 1000, 1)
