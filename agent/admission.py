@@ -58,7 +58,8 @@ class Admission:
     def load(self) -> float:
         """What LiveKit is told, often: sessions ÷ cap, below its own limit while a job would be taken."""
         sessions = self.sessions()
-        self._heartbeat.occupancy = Occupancy(self._name, sessions, self._cap)
+        room_for = sessions if self._is_draining() else self._cap
+        self._heartbeat.occupancy = Occupancy(self._name, sessions, room_for)
         share = sessions / self._cap
         return FULL_LOAD if share >= 1.0 or self.lacking() else share * HIGHEST_OPEN_LOAD
 

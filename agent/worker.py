@@ -251,6 +251,7 @@ class Worker:
     async def _end_sessions(self, seconds: float) -> None:
         """No new job; those that end in time end by themselves, the rest are asked to."""
         self._drain.set()
+        self.admission.load()  # whoever finds no worker for a session is not told that this one has room
         if library.is_registered(self._server):
             await library.announce_full(self._server)
         logger.info("draining: sessions have %g s, then %g s for a goodbye", seconds, CLOSE_SECONDS)

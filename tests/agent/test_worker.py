@@ -254,6 +254,16 @@ async def test_a_drain_waits_for_what_was_taken_and_then_gives_it_back(
     await taking[1]
 
 
+async def test_a_worker_that_drains_has_no_room(alone: Alone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its heartbeat says so, for whoever wants to know why nobody took a session."""
+    monkeypatch.setattr(library, "is_registered", lambda _: False)
+    alone.worker.admission.load()
+    before = alone.worker._heartbeat.occupancy
+    assert (before.sessions, before.cap) == (0, alone.settings.session_cap)
+    await alone.worker._end_sessions(0.0)
+    assert alone.worker._heartbeat.occupancy.cap == 0
+
+
 def test_a_signal_that_comes_last_changes_no_status() -> None:
     """Between the end of the drain and the end of the process a signal does nothing."""
     program = (
