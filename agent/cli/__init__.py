@@ -4,23 +4,22 @@ import importlib
 import itertools
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from agent.cli.output import FAILED, fail
-from agent.settings import SettingsError
 
-app = typer.Typer(
-    name="agent",
-    help="One LiveKit worker that serves many kinds of voice call from configuration.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
+COMMANDS = {
+    "demo": "Show the main job on this machine, with no keys: LiveKit, Valkey, SQLite, a worker, callers "
+    "that speak.",
+    "dev": "Run the services, a worker and a local page to talk with an agent by microphone, until Ctrl-C.",
+    "start": "Run the worker against LIVEKIT_URL until SIGTERM or Ctrl-C, then drain.",
+    "doctor": "Check each part that a worker needs, one line each: what is wrong, and what to do.",
+}
+"""What `agent --help` says of each command, in its order; here so that it is said without importing them."""
 GROUPS = {
     "bundles": "Check, explain and list bundles.",
     "session": "Start, end and list sessions.",
@@ -28,32 +27,61 @@ GROUPS = {
     "transcripts": "The records of past sessions.",
     "db": "The database's schema.",
 }
-"""Commands with commands of their own, in the order of `agent --help`, behind the plain ones."""
-COMMANDS = ("demo", "dev", "start", "doctor")
+"""Commands with commands of their own, behind the plain ones."""
 
 
-@app.callback()
-def _agent() -> None:
-    # with a callback Typer keeps the name of a command that is the only one
-    pass
-
-
-def build(only: str | None = None) -> typer.Typer:
+class Program(TyperGroup):
     """
-    The command line; imported late, so that `agent --help` stays quick.
+    Imports a command when it is asked for, by its name or by Tab, and no other.
 
-    Args:
-        only: A command that is wanted and no other: a worker has no use for what the others load, and every
-            command is there sooner. Another word than a command's name, or None: all.
+    So `agent --help` and Tab are there at once, and a worker has nothing in memory that others load.
     """
-    every = (*COMMANDS, *GROUPS)
-    for name in [only] if only in every else every:
+
+    def invoke(self, ctx: Any) -> Any:
+        from agent.settings import SettingsError
+
+        try:
+            return super().invoke(ctx)
+        except SettingsError as exc:
+            fail(str(exc), code="settings", as_json=_json_among(sys.argv))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in self.commands:
+            self.load(args[0])
+        return super().resolve_command(ctx, args)
+
+    def load(self, name: str) -> None:
+        """Put the command itself in the place of its line in the help."""
         module = importlib.import_module(f"agent.cli.{name}")
+        whole = _empty()
         if name in GROUPS:
-            app.add_typer(module.app, name=name, help=GROUPS[name])
+            whole.add_typer(module.app, name=name, help=GROUPS[name])
         else:
-            app.command(name)(getattr(module, name))
+            whole.command(name)(getattr(module, name))
+        self.commands[name] = typer.main.get_group(whole).commands[name]
+
+
+def build() -> typer.Typer:
+    """The command line, each command no more than its line in the help until it is asked for."""
+    app = _empty(
+        cls=Program,
+        help="One LiveKit worker that serves many kinds of voice call from configuration.",
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name, text in (COMMANDS | GROUPS).items():
+        app.command(name, help=text)(_nothing)
     return app
+
+
+def _empty(**settings: Any) -> typer.Typer:
+    app = typer.Typer(name="agent", pretty_exceptions_enable=False, rich_markup_mode="rich", **settings)
+    app.callback()(_nothing)  # with a callback Typer keeps the name of a command that is the only one
+    return app
+
+
+def _nothing() -> None:
+    pass
 
 
 def run() -> None:
@@ -64,11 +92,7 @@ def run() -> None:
     """
     try:
         try:
-            status: object = typer.main.get_command(build(next(iter(sys.argv[1:]), None)))(
-                prog_name="agent", standalone_mode=False
-            )
-        except SettingsError as exc:
-            fail(str(exc), code="settings", as_json=_json_among(sys.argv))
+            status: object = typer.main.get_command(build())(prog_name="agent", standalone_mode=False)
         except TyperException as exc:
             _say_wrong_use(exc)
             status = exc.exit_code

@@ -12,9 +12,19 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from agent.cli import build
+from agent import cli
+from agent.cli import Program, build
 
 PROGRAM = build()
+
+
+def whole() -> Program:
+    """The program with every command imported."""
+    program = typer.main.get_command(PROGRAM)
+    assert isinstance(program, Program)
+    for name in list(program.commands):
+        program.load(name)
+    return program
 
 
 def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -25,7 +35,7 @@ def commands(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[s
         yield path, command
 
 
-COMMANDS = list(commands(typer.main.get_command(PROGRAM)))
+COMMANDS = list(commands(whole()))
 
 
 @pytest.mark.parametrize(("path", "command"), COMMANDS, ids=[" ".join(path) for path, _ in COMMANDS])
@@ -64,6 +74,61 @@ def test_tab_completes(words: str, offered: set[str], shell: str) -> None:
     done = CliRunner().invoke(PROGRAM, prog_name="agent", env=asked)
     said = set(done.output.replace('"', " ").replace("'", " ").replace(":", " ").split())
     assert offered <= said, done.output
+
+
+TAB = {"_AGENT_COMPLETE": "complete_bash"}
+PROBE = """
+import atexit, sys
+atexit.register(lambda: print(*(name for name in sys.modules if name.startswith(PARTS)), file=sys.stderr))
+PARTS = ("agent.cli.", "agent.settings", "sqlalchemy", "redis", "livekit", "alembic")
+from agent.__main__ import main
+sys.argv = ["agent", *sys.argv[1:]]
+main()
+"""
+"""Runs the command line and names on stderr what it imported of what takes its time."""
+
+
+@pytest.mark.parametrize(
+    ("words", "asked", "says", "imports"),
+    [
+        (["--help"], {}, "transcripts", set()),
+        ([], {}, "transcripts", set()),
+        ([], TAB | {"COMP_WORDS": "agent ", "COMP_CWORD": "1"}, "transcripts", set()),
+        ([], TAB | {"COMP_WORDS": "agent se", "COMP_CWORD": "1"}, "session", set()),
+        ([], TAB | {"COMP_WORDS": "agent session st", "COMP_CWORD": "2"}, "start", {"agent.cli.session"}),
+        (
+            [],
+            {"_AGENT_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "agent start --h"},
+            "--help",
+            {"agent.cli.start"},
+        ),
+        (["session", "--help"], {}, "override", {"agent.cli.session"}),
+    ],
+    ids=["help", "nothing", "Tab", "Tab in a word", "Tab in a group", "Tab in zsh", "help of a group"],
+)
+def test_help_and_tab_import_only_what_they_tell_of(
+    words: list[str], asked: dict[str, str], says: str, imports: set[str]
+) -> None:
+    """Neither imports a command that it does not tell of, nor stores and LiveKit; that took seconds."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, *words],
+        env={**os.environ, **asked}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert says in done.stdout, done.stderr
+    found = set(done.stderr.split())
+    loaded = {name for name in found if name.removeprefix("agent.cli.") in {*cli.COMMANDS, *cli.GROUPS}}
+    assert loaded == imports
+    assert {name.split(".")[0] for name in found} <= {"agent"}
+    assert imports or "agent.settings" not in found
+
+
+def test_the_help_says_what_each_command_says() -> None:
+    """A command's line in `agent --help` is the first paragraph of its own help."""
+    lines = typer.main.get_command(PROGRAM)
+    assert isinstance(lines, Program)
+    for name, command in whole().commands.items():
+        said = str(lines.commands[name].help)
+        assert said == " ".join(str(command.help).split("\n\n")[0].split()), name
 
 
 def test_completion_can_be_installed(tmp_path: Path) -> None:

@@ -128,6 +128,7 @@ def test_a_text_that_looks_like_yaml_says_how_to_write_it(
 def test_the_help_says_how_a_value_is_read(path: tuple[str, str]) -> None:
     """Whoever asks how `--set` works learns that its values are YAML."""
     command: Any = typer.main.get_command(build())
+    command.load(path[0])
     for name in path:
         command = command.commands[name]
     (option,) = [one for one in command.params if "--set" in one.opts]
