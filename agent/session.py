@@ -25,6 +25,7 @@ from agent.ending import (
     Ending,
     is_lost,
 )
+from agent.leaving import leave_quietly
 from agent.metrics import TIMER
 from agent.people import UNKNOWN_REASON, People
 from agent.providers.sentences import goodbye_words, idle_words, warning_words
@@ -231,6 +232,7 @@ class Session:
         await self._signals.deliver()
         await self._signals.close()
         if self._config.delete_room_on_end and end.reason != ROOM_DELETED:
+            leave_quietly()
             await room.close_room(self._ctx.api, self._ctx.job.room.name)
 
     async def vanish(self) -> None:
