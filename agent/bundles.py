@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from agent import settings as process_settings
 from agent.providers import registry
@@ -84,7 +85,7 @@ class Bundles:
 
     def troubles(self) -> list[str]:
         """One line for each bundle that is not served as it stands in the folder, the first of very many."""
-        lines = [line for _, line in _troubles(self._report)] if self._report else []
+        lines = [trouble.line for trouble in _troubles(self._report)] if self._report else []
         if len(lines) > MOST_TROUBLES:
             more = len(lines) - MOST_TROUBLES
             lines[MOST_TROUBLES:] = [f"and {more} more; agent bundles check shows all"]
@@ -102,11 +103,11 @@ class Bundles:
         """Compile what changes, until cancelled; a broken edit is logged with its place and serves nobody."""
 
         def changed(report: CompileReport) -> None:
-            self._report = report
+            before, self._report = self._report, report
             self._compiled_at = time.monotonic()
             if report.changed:
                 logger.info("bundles changed: %s", ", ".join(report.changed))
-            _log(report)
+            _log(report, before)
 
         while True:
             try:
@@ -129,20 +130,36 @@ def check_folder(settings: Settings) -> CompileReport:
         ).run()
 
 
-def _log(report: CompileReport) -> None:
-    """One line for each bundle: its first mistake with its place; `agent bundles check` shows all of them."""
-    for level, line in _troubles(report):
-        logger.log(level, "%s", line)
+def _log(report: CompileReport, before: CompileReport | None = None) -> None:
+    """
+    One line for each bundle: its first mistake with its place; `agent bundles check` shows all of them.
+
+    Args:
+        report: Of the bundles as they are now.
+        before: The report before an edit: what was said then is said again only of what was edited.
+    """
+    known = set(_troubles(before)) if before else set()
+    for trouble in _troubles(report):
+        if trouble not in known or trouble.name in report.compiled:
+            logger.log(trouble.level, "%s", trouble.line)
 
 
-def _troubles(report: CompileReport) -> Iterator[tuple[int, str]]:
+class _Trouble(NamedTuple):
     """What is not served as it stands in the folder, and how bad that is."""
+
+    name: str
+    level: int
+    line: str
+
+
+def _troubles(report: CompileReport) -> Iterator[_Trouble]:
     for name, text in report.quarantined.items():
-        yield logging.WARNING, f"bundle {name} is not served: {_first(text)}"
+        yield _Trouble(name, logging.WARNING, f"bundle {name} is not served: {_first(text)}")
     for name, text in report.served_last_good.items():
-        yield logging.ERROR, f"bundle {name} is broken, its last good version is served: {_first(text)}"
+        line = f"bundle {name} is broken, its last good version is served: {_first(text)}"
+        yield _Trouble(name, logging.ERROR, line)
     if report.routes_problem:
-        yield logging.ERROR, f"routes.yaml is broken: {_first(report.routes_problem)}"
+        yield _Trouble("", logging.ERROR, f"routes.yaml is broken: {_first(report.routes_problem)}")
 
 
 def _first(text: str) -> str:

@@ -35,9 +35,9 @@ class CompileReport:
 
     `usable` are the bundles that are served, `startable` those of them that have agents. `quarantined` and
     `served_last_good` map names to reports; the former are not served, the latter as they last were.
-    `changed` are the bundles whose published form is new. `routes_problem` is the report about routes.yaml
-    (None: nothing wrong); until it is put right, the rules that last were good apply. `providers` are
-    those that any served bundle names.
+    `changed` are the bundles whose published form is new, `compiled` those that were compiled to see whether
+    it is. `routes_problem` is the report about routes.yaml (None: nothing wrong); until it is put right, the
+    rules that last were good apply. `providers` are those that any served bundle names.
     """
 
     usable: tuple[str, ...]
@@ -46,6 +46,7 @@ class CompileReport:
     served_last_good: Mapping[str, str]
     warnings: Mapping[str, str]
     changed: tuple[str, ...] = ()
+    compiled: tuple[str, ...] = ()
     routes_problem: str | None = None
     folder_problem: str | None = None
     providers: frozenset[str] = frozenset()
@@ -86,16 +87,13 @@ class Compiler:
             return self._without_folder()
         sources = Sources(self.folder, self.environ, names=names)
         inputs = self._inputs()
-        changed = [
-            name
-            for name in sorted(names)
-            if not self._stands(inputs, name) and self._compile(sources, inputs, name)
-        ]
+        concerned = [name for name in sorted(names) if not self._stands(inputs, name)]
+        changed = [name for name in concerned if self._compile(sources, inputs, name)]
         for gone in set(self.publication.names()) - names:
             self.publication.remove(gone)
             changed.append(gone)
         self._prompts()
-        return self._finish(changed)
+        return self._finish(changed, concerned)
 
     def refresh(self, paths: Iterable[Path] | None = None) -> CompileReport | None:
         """
@@ -124,7 +122,7 @@ class Compiler:
             changed.append(gone)
         if any(path.startswith(f"{PROMPTS}/") for path in touched):
             self._prompts()
-        return self._finish(changed)
+        return self._finish(changed, concerned)
 
     def forget(self) -> None:
         """Take everything as changed at the next look, because it could not be published."""
@@ -237,7 +235,7 @@ class Compiler:
                 continue  # a bundle that uses it reports why; by id alone there simply is none
         self.publication.write_prompts(texts)
 
-    def _finish(self, changed: Iterable[str]) -> CompileReport:
+    def _finish(self, changed: Iterable[str], concerned: Iterable[str]) -> CompileReport:
         served = {name: found.is_startable for name, found in self.outcomes.items() if found.is_served}
         routes, problems = load_routes(self.folder, self.environ, served)
         if problems:
@@ -246,7 +244,7 @@ class Compiler:
             self._routes_problem = None
             self.publication.write_routes(routes.model_dump(exclude_unset=True, mode="json"))
         self.publication.write_index(name for name, is_startable in served.items() if is_startable)
-        return self._report(changed)
+        return self._report(changed, concerned)
 
     def _without_folder(self) -> CompileReport:
         """The folder is away or empty: an unmounted volume, a swap under way. What was good is served on."""
@@ -262,11 +260,11 @@ class Compiler:
                 )
         served = [name for name, found in self.outcomes.items() if found.is_startable]
         self.publication.write_index(served)
-        kept = self._report(())
+        kept = self._report((), ())
         self.outcomes = {}  # everything is compiled anew when the folder is back
         return CompileReport(**{**vars(kept), "folder_problem": cause})
 
-    def _report(self, changed: Iterable[str]) -> CompileReport:
+    def _report(self, changed: Iterable[str], concerned: Iterable[str]) -> CompileReport:
         def reports(state: str) -> dict[str, str]:
             return {name: found.report or "" for name, found in self.outcomes.items() if found.state == state}
 
@@ -278,6 +276,7 @@ class Compiler:
             served_last_good=reports("last_good"),
             warnings={name: text for name, text in reports("good").items() if text},
             changed=tuple(sorted(changed)),
+            compiled=tuple(concerned),
             routes_problem=self._routes_problem,
             providers=frozenset().union(*(self.outcomes[name].providers for name in served)),
         )

@@ -7,6 +7,23 @@ from agent.cli.explained import text_of, verdict_lines
 from agent.dev.live import Live
 
 
+def looked_at(live: Live, known: str | None, occasion: object) -> Iterator[str]:
+    """
+    What a look at the session tells.
+
+    Args:
+        live: The session now.
+        known: The digest of the config that was told before; None: nothing was.
+        occasion: Type of the journal's entry for which it was looked at. A process writes `start` twice,
+            before and with its config; the second one tells nothing new when the first look found it.
+    """
+    if live.digest != known:
+        yield from beginning(live)
+    elif occasion == "start":
+        return
+    yield from timers(live)
+
+
 def beginning(live: Live) -> Iterator[str]:
     """What the session is: every value that is not a default, with its origin, and every verdict."""
     yield f"bundle {live.bundle}  {live.digest[:19]}"

@@ -52,12 +52,9 @@ async def _follow(settings: Settings, session_id: str, say: Callable[[str, str],
             if entry.get("type") in ("start", "revision", "live") and (
                 live := await _seen(client, session_id, is_live=entry.get("type") == "live")
             ):
-                if live.digest != known:
-                    known = live.digest
-                    for line in telling.beginning(live):
-                        say(session_id, line)
-                for line in telling.timers(live):
+                for line in telling.looked_at(live, known, entry.get("type")):
                     say(session_id, line)
+                known = live.digest
             if news := telling.line_of(entry):
                 say(session_id, news)
     except (RedisError, OSError, ValueError, KeyError) as exc:  # the last two: of another release
