@@ -212,7 +212,8 @@ class Stage:
 
 
 def bundles_folder() -> Path:
-    """The bundles that come with this project: those of the working folder when it has the demo's."""
-    beside = Path(__file__).resolve().parent.parent.parent / "bundles"
-    here = Path("bundles").absolute()
-    return here if (here / f"{BUNDLE}.yaml").is_file() else beside
+    """The bundles that come with this project: of the working folder when it has the demo's, else shipped."""
+    code = Path(__file__).resolve().parent
+    folders = (Path("bundles").absolute(), code / "bundles", code.parent.parent / "bundles")
+    # the second is that of a wheel, the third that of a checkout
+    return next((one for one in folders if (one / f"{BUNDLE}.yaml").is_file()), folders[1])
