@@ -42,10 +42,10 @@ NO_KEYS := AGENT_BUNDLES=bundles OPENAI_API_KEY=placeholder ELEVEN_API_KEY=place
 
 SYNC := sync --locked --extra offline
 
-sync:
+sync: ## Makes .venv with everything, as uv.lock has it.
 	@uv=$$(scripts/find-uv) && { $$uv $(SYNC) --check --quiet 2> /dev/null || $$uv $(SYNC); }
 
-server:
+server: sync ## Gets a livekit-server when there is none.
 	@$(PYTHON) -m agent.services.livekit_server > /dev/null
 
 parts:

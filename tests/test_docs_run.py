@@ -1,31 +1,38 @@
 """
 The code blocks of the documents are run, as they stand, or checked against what runs; each is accounted for.
 
-One worker, started by the README's own lines, for all that talks to one.
+The README's lines run in a shell, in a fresh checkout, as they are written. What is given: free ports, and a
+LiveKit server that stays on loopback (`LIVEKIT_CONFIG`).
 """
 
 import asyncio
+import contextlib
 import json
+import os
 import re
 import runpy
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import tomllib
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import redis.asyncio
 
-from agent.services.livekit_server import LiveKitServer
-from tests.e2e.harness import RunningWorker
+from agent.services.ports import LOOPBACK, free_ports
 
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parent.parent
 AGENT = str(Path(sys.executable).with_name("agent"))
+READY_SECONDS = 90.0
 
 ACCOUNTED = {
     # (page, first line of the block up to here): where it is run or checked, or why it is not
@@ -33,10 +40,12 @@ ACCOUNTED = {
     ("README.md", "make demo"): "here: the targets exist; the demo is run by tests/test_demo.py",
     ("README.md", "bundle 'support' is not valid"): "tests/test_docs.py prints it",
     ("README.md", "make dev"): "here: the target exists; tests/dev runs it",
-    ("README.md", "pip install"): "here: run, but for the installation",
+    ("README.md", "make sync server"): "here: run",
+    ("README.md", '"$(python -m'): "here: run",
+    ("README.md", "agent doctor"): "here: run",
     ("README.md", "agent session start"): "here: run",
+    ("README.md", "import redis"): "here: run",
     ("README.md", "agent --install-completion"): "here: run",
-    ("README.md", "redis-cli SET session"): "here: run",
     ("docs/bundles.md", "# bundles/routes.yaml"): "tests/test_docs.py routes calls by it",
     ("docs/sessions.md", "accepted → claimed"): "a drawing",
     ("docs/sessions.md", "idle_prompts: [{"): "a drawing; tests/agent/test_clock.py plays its lines",
@@ -63,10 +72,9 @@ PAGES = ["README.md", *(str(path.relative_to(ROOT)) for path in sorted(ROOT.glob
 
 
 def block(page: str, beginning: str) -> list[str]:
-    """The commands of a block, without comments."""
+    """The lines of a block, as they stand."""
     (text,) = [text for _, text in blocks(page) if text.startswith(beginning)]
-    lines = [shlex.join(shlex.split(line, comments=True)) for line in text.splitlines()]
-    return [line for line in lines if line]
+    return text.splitlines()
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -124,11 +132,9 @@ def test_the_commands_that_printed_the_figures_are_there(
 
 
 def test_the_extras_that_are_installed_exist() -> None:
-    """`pip install` names this distribution and extras that it has."""
+    """`pip install` of the checkout names extras that it has."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    (line,) = [line for line in block("README.md", "pip install") if line.startswith("pip")]
-    name, extras = re.fullmatch(r"pip install '([\w-]+)\[([\w,]+)\]'", line).groups()  # type: ignore[union-attr]
-    assert name == project["name"]
+    (extras,) = re.findall(r"`pip install '\.\[([\w,]+)\]'`", (ROOT / "README.md").read_text())
     assert set(extras.split(",")) <= set(project["optional-dependencies"])
 
 
@@ -137,7 +143,7 @@ def test_completion_is_installed(tmp_path: Path) -> None:
     (line,) = block("README.md", "agent --install-completion")
     path = f"{Path(AGENT).parent}:/usr/bin:/bin"
     done = subprocess.run(
-        ["bash", "-c", f"{line}; exit $?"],  # the shell is found among the ancestors of the command
+        ["bash", "-c", f"{line}\nexit $?"],  # the shell is found among the ancestors of the command
         cwd=tmp_path, env={"PATH": path, "HOME": str(tmp_path)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -145,104 +151,194 @@ def test_completion_is_installed(tmp_path: Path) -> None:
     assert ".bash_completions" in (tmp_path / ".bashrc").read_text()
 
 
-@pytest.fixture(scope="module")
-def place(livekit_server: LiveKitServer, tmp_path_factory: pytest.TempPathFactory) -> RunningWorker:
-    """A folder as the README's reader has it: shipped bundles, the interview on the offline voice."""
-    folder = tmp_path_factory.mktemp("reader")
-    shutil.copytree(ROOT / "bundles" / "prompts", folder / "bundles" / "prompts")
-    for name in ("base", "offline"):
-        shutil.copy(ROOT / "bundles" / f"{name}.yaml", folder / "bundles")
-    text = (ROOT / "bundles" / "interview.yaml").read_text()
-    text = re.sub(r"^models:\n(  .*\n)+", "", text, flags=re.MULTILINE)
-    (folder / "bundles" / "interview.yaml").write_text(
-        text.replace("include: [base]", "include: [base, offline]")
-    )
-    return RunningWorker(
-        livekit_server,
-        folder / "var",
-        bundles=folder / "bundles",
-        environment={"AGENT_MODULES": "", "AGENT_NAME": "reader"},
-    )
+PORT = "7880"
+"""LiveKit's port in the README, which may be another's here."""
 
 
-def run(place: RunningWorker, line: str) -> str:
-    """One line of the documents; its output."""
-    program, *words = shlex.split(line)
-    assert program == "agent", line
-    done = subprocess.run(
-        [AGENT, *words], cwd=place.data.parent, env=place.environment, capture_output=True, text=True,
-        timeout=60, check=False,
+class Reader:
+    """A person with a fresh checkout and several terminals, who types the README's lines."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        signalling, media, probes = free_ports(3)
+        loopback = {
+            "port": signalling,
+            "rtc": {
+                "node_ip": LOOPBACK,
+                "use_external_ip": False,
+                "enable_loopback_candidate": True,
+                "interfaces": {"includes": ["lo", "lo0"]},
+                "tcp_port": 0,
+                "udp_port": media,
+            },
+        }
+        mine = str(Path(sys.executable).parent)
+        path = [part for part in os.environ["PATH"].split(os.pathsep) if part != mine]
+        self.probes = f"http://{LOOPBACK}:{probes}"
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"},
+            "PATH": os.pathsep.join(path),
+            "LIVEKIT_CONFIG": json.dumps(loopback),
+            "AGENT_HTTP_PORT": str(probes),
+        }
+        self._setup = [line.replace(f":{PORT}", f":{signalling}") for line in block("README.md", "make sync")]
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def prepare(self) -> None:
+        """The lines for every terminal, in the first one; the others need no more than its variables."""
+        self.type("true")
+        self._setup = [line for line in self._setup if line.startswith("export ")]
+        assert len(self._setup) == 2
+
+    def type(self, line: str, *, status: int = 0, stdin: str = "") -> str:
+        """Type one line and wait for its end; what it printed."""
+        done = subprocess.run(
+            self._command(line), cwd=self.folder, env=self.environment, input=stdin, capture_output=True,
+            text=True, timeout=200, check=False,
+        )  # fmt: skip
+        assert done.returncode == status, f"{line}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+    def leave_running(self, line: str, url: str) -> Path:
+        """Type one line that does not end, and wait until somebody answers at an address; its output."""
+        log = self.folder / f"terminal-{len(self._running)}.log"
+        with log.open("wb") as output:
+            running = subprocess.Popen(
+                self._command(line), cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+                stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        self._running.append(running)
+        until = time.monotonic() + READY_SECONDS
+        while time.monotonic() < until and running.poll() is None:
+            try:
+                with urllib.request.urlopen(url, timeout=2):
+                    return log
+            except OSError:
+                time.sleep(0.1)
+        raise AssertionError(f"{line} is not ready\n{log.read_text()[-3000:]}")
+
+    def press_ctrl_c(self) -> int:
+        """Ctrl-C in the terminal that was left running last; the exit status."""
+        running = self._running[-1]
+        os.killpg(running.pid, signal.SIGINT)
+        return running.wait(60)
+
+    def close(self) -> None:
+        """Close all terminals, with what runs in them."""
+        for running in self._running:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+            running.wait()
+
+    @property
+    def livekit(self) -> str:
+        """Where the README's server answers."""
+        return self.type("echo $LIVEKIT_URL").strip().replace("ws://", "http://")
+
+    def _command(self, line: str) -> list[str]:
+        return ["bash", "-c", "\n".join(["set -e", *self._setup, line])]
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    """Somebody with the files of this repository as they would be cloned now."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-    return done.stdout
+    checkout = tmp_path / "checkout"
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():  # not one that was removed and is not committed yet
+            (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, checkout / name)
+    reader = Reader(checkout)
+    try:
+        reader.prepare()
+        yield reader
+    finally:
+        reader.close()
 
 
-async def redis_cli(place: RunningWorker, line: str) -> Any:
-    """One line for redis-cli, on the worker's Redis."""
-    program, *words = shlex.split(line)
-    assert program == "redis-cli", line
-    async with place.redis() as client:
+async def test_from_a_clone_to_a_worker_that_served_a_call(reader: Reader) -> None:
+    """The README's lines in their order, none left out: server, doctor, worker, a call, a change, records."""
+    (serve,) = block("README.md", '"$(python -m')
+    reader.leave_running(serve, reader.livekit)
+    doctor, start = block("README.md", "agent doctor")
+    found = reader.type(doctor, status=1)
+    assert re.findall(r"^bad +(\w+)", found, re.MULTILINE) == ["bundles", "keys"]
+    assert found.count("ok  ") == 9
+    log = reader.leave_running(start, f"{reader.probes}/readyz")
+
+    lines = block("README.md", "agent session start")
+    said = {line.split(" #")[0].strip(): await asyncio.to_thread(reader.type, line) for line in lines}
+    assert set(json.loads((reader.folder / "call.json").read_text())) == {
+        "session_id", "room", "url", "token",
+    }  # fmt: skip
+    (visit,) = [text for line, text in said.items() if "agent.demo.visit" in line]
+    for words in (
+        "Hello Asha",
+        "when are you open",
+        "We are open from nine to six",
+        'ended {"reason": "agent',
+    ):
+        assert words in visit
+    record = json.loads(said["agent transcripts show s-1 --json"])
+    assert (record["schema"], record["end_reason"]) == ("transcript/v1", "agent_ended")
+    assert record["origins"]["voice_tuning.pace"].startswith("redis ")
+    assert "s-1" in said["agent transcripts list"]
+    assert said["agent session override s-2 --set voice_tuning.pace=1.4 --live"].startswith("applied: ")
+    assert "s-2" in said["agent session list"]
+    assert said["agent session end s-2 --wait"] == "s-2: ended\n"
+    assert "clamped: voice_tuning.pace" in said["agent bundles explain demo --set voice_tuning.pace=9"]
+
+    await by_a_key(reader)
+    await by_stream(reader)
+    assert await asyncio.to_thread(reader.press_ctrl_c) == 0, log.read_text()[-3000:]
+    assert "closed unexpectedly" not in log.read_text()
+
+
+async def by_a_key(reader: Reader) -> None:
+    """The override that a program writes, in Python and by `redis-cli`, to the socket of the README."""
+    await asyncio.to_thread(reader.type, "python -", stdin="\n".join(block("README.md", "import redis")))
+    await asyncio.to_thread(reader.type, "agent session start --bundle demo --session-id s-3")
+    await asyncio.to_thread(reader.type, "agent session end s-3 --wait")
+    record = json.loads(await asyncio.to_thread(reader.type, "agent transcripts show s-3 --json"))
+    given = {verdict["path"]: verdict["verdict"] for verdict in record["verdicts"]}
+    assert given == {"voice_tuning.pace": "applied", "voice_id": "applied"}
+
+    (line,) = re.findall(r"`(redis-cli [^`]+)`", (ROOT / "README.md").read_text())
+    program, option, socket, *words = shlex.split(line)
+    assert (program, option) == ("redis-cli", "-s")
+    assert await redis_cli(reader.folder / socket, words)
+
+
+async def redis_cli(socket: Path, words: list[str]) -> Any:
+    """What `redis-cli -s SOCKET WORDS` does, which not every machine has."""
+    async with redis.asyncio.Redis(unix_socket_path=str(socket), decode_responses=True) as client:
         return await client.execute_command(*words)
 
 
-async def test_from_nothing_to_a_worker_that_served_a_call(place: RunningWorker) -> None:
-    """
-    The README's lines in their order: doctor, start, then a session from its override to its record; and the
-    commands of docs/sessions.md on a second one.
-    """
-    lines = block("README.md", "pip install")
-    assert [line.split()[0] for line in lines] == ["pip", "export", "agent", "agent"]
-    exported = dict(word.split("=", 1) for word in shlex.split(lines[1])[1:])
-    assert set(exported) == set(place.server.environment)
-    assert run(place, lines[2]).count("ok  ") == 11
-    assert lines[3] == "agent start"
-    place.start()
-    try:
-        (override,) = block("README.md", "redis-cli SET")
-        assert await redis_cli(place, override)
-        start, change, end, *after = block("README.md", "agent session start")
-        answer = json.loads(await asyncio.to_thread(run, place, f"{start} --session-id s-1"))
-        assert set(answer) == {"session_id", "room", "url", "token"}
-        await in_a_call(place, "s-1", answer, change, end)
-        for line in after:
-            said = await asyncio.to_thread(run, place, line)
-            if "show" in line:
-                record = json.loads(said)
-                assert (record["schema"], record["end_reason"]) == ("transcript/v1", "operator")
-                assert record["origins"]["voice_tuning.pace"].startswith("redis ")
-        await by_stream(place, start)
-    finally:
-        assert place.stop() == 0
-
-
-async def in_a_call(
-    place: RunningWorker, session_id: str, answer: dict[str, str], change: str, end: str
-) -> None:
-    """The user is there while the config is changed and the session ended."""
+async def by_stream(reader: Reader) -> None:
+    """The commands of docs/sessions.md, while a user is there."""
     from agent.demo.caller import Caller
 
+    socket = reader.folder / "var" / "valkey" / "valkey.sock"
+    started = await asyncio.to_thread(
+        reader.type, "agent session start --bundle demo --session-id s-4 --json"
+    )
+    answer = json.loads(started)
     async with Caller(answer["url"], answer["token"]) as caller:
-        await caller.wait_words("Hello Asha", within=15)
-        assert session_id in change
-        await asyncio.to_thread(run, place, change)
-        await asyncio.to_thread(run, place, end)
-        await caller.wait_event("ended", reason="operator", within=15)
-
-
-async def by_stream(place: RunningWorker, start: str) -> None:
-    """The same by `XADD`."""
-    from agent.demo.caller import Caller
-
-    (end,) = block("docs/sessions.md", "redis-cli XADD session:s-1:commands '*' command end")
-    (change,) = block("docs/sessions.md", "redis-cli XADD session:s-1:commands '*' command override")
-    answer = json.loads(await asyncio.to_thread(run, place, f"{start} --session-id s-2"))
-    async with Caller(answer["url"], answer["token"]) as caller:
-        await caller.wait_words("Hello Asha", within=15)
-        await redis_cli(place, change.replace("s-1", "s-2"))
+        await caller.wait_words("Hello there", within=15)
+        await redis_cli(socket, stream_command("redis-cli XADD session:s-1:commands '*' command override"))
         applied = await caller.until(
             lambda: [event for event in caller.events if event["type"] == "config_applied"][1:], "the change"
         )
         assert applied[0]["verdicts"][0]["verdict"] == "applied"
-        await redis_cli(place, end.replace("s-1", "s-2"))
+        await redis_cli(socket, stream_command("redis-cli XADD session:s-1:commands '*' command end"))
         await caller.wait_event("ended", reason="operator", within=15)
-    assert (await place.transcript("s-2"))["end_reason"] == "operator"
+
+
+def stream_command(beginning: str) -> list[str]:
+    """A command of docs/sessions.md, for the session that has a user here."""
+    (line,) = block("docs/sessions.md", beginning)
+    return shlex.split(line.replace("session:s-1:", "session:s-4:"))[1:]
