@@ -121,3 +121,14 @@ def test_values_in_quotes_are_read_as_text(page: str) -> None:
             found = found[name]
         assert found == value.strip('"')
         assert found[0] in "{["
+
+
+def test_the_benchmarks_are_all_in_their_table() -> None:
+    """benchmarks/README.md has a row for each benchmark, and names those that `make bench` runs besides."""
+    from benchmarks.__main__ import OTHERS, PARTS
+
+    text = (ROOT / "benchmarks" / "README.md").read_text()
+    rows = re.findall(r"^\| .*?`python -m benchmarks(?:\.(\w+)| --only (\w+))", text, re.MULTILINE)
+    assert {name or part for name, part in rows} == {*PARTS, *OTHERS, "peers"}
+    (besides,) = re.findall(r"a command of\s+their own \(`--only ([^)]*)`\)", text)
+    assert tuple(besides.split("`, `")) == OTHERS

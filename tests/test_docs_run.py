@@ -271,7 +271,7 @@ async def test_from_a_clone_to_a_worker_that_served_a_call(reader: Reader) -> No
 
     lines = block("README.md", "agent session start")
     said = {line.split(" #")[0].strip(): await asyncio.to_thread(reader.type, line) for line in lines}
-    assert set(json.loads((reader.folder / "call.json").read_text())) == {
+    assert set(json.loads((reader.folder / "var" / "call.json").read_text())) == {
         "session_id", "room", "url", "token",
     }  # fmt: skip
     (visit,) = [text for line, text in said.items() if "agent.demo.visit" in line]
