@@ -266,7 +266,7 @@ async def test_from_a_clone_to_a_worker_that_served_a_call(reader: Reader) -> No
     doctor, start = block("README.md", "agent doctor")
     found = reader.type(doctor, status=1)
     assert re.findall(r"^bad +(\w+)", found, re.MULTILINE) == ["bundles", "keys"]
-    assert found.count("ok  ") == 9
+    assert found.count("ok  ") == 10
     log = reader.leave_running(start, f"{reader.probes}/readyz")
 
     lines = block("README.md", "agent session start")
