@@ -4,11 +4,12 @@ import io
 import json
 import re
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TextIO
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 from agent.settings import Settings, environment
+from config_store.compiled import CompiledBundles
 
 LEAST_SECRET = 8
 """Characters of the shortest value that counts as a secret; shorter ones are words that anybody may say."""
@@ -60,17 +61,37 @@ def key_variables(config: object) -> set[str]:
     return inner | {named} if isinstance(named, str) else inner
 
 
-def guard_stderr(settings: Settings) -> None:
-    """From now on nothing that this process or a fork of it writes to stderr holds a secret. Idempotent."""
-    if not isinstance(sys.stderr, GuardedStream):
-        sys.stderr = GuardedStream(sys.stderr, secrets_of(settings, environment()))
+def bundle_keys(compiled: CompiledBundles, names: Iterable[str]) -> set[str]:
+    """The variables that these bundles name as those with a key in them; one that is gone names none."""
+    found = (compiled.get(name) for name in names)
+    return {variable for bundle in found if bundle is not None for variable in key_variables(bundle.document)}
+
+
+def guard_stderr(settings: Settings, named: Collection[str] = ()) -> None:
+    """
+    From now on nothing that this process or a fork of it writes to stderr holds a secret.
+
+    Again: what is a secret meanwhile is one, too; what was one stays one, for the calls that still use it.
+
+    Args:
+        settings: This process's.
+        named: Variables that hold a secret whatever their name is.
+    """
+    secrets = secrets_of(settings, environment(), named)
+    if isinstance(sys.stderr, GuardedStream):
+        sys.stderr.hide(secrets)
+    else:
+        sys.stderr = GuardedStream(sys.stderr, secrets)
+
+
+def without_secrets(text: str) -> str:
+    """The text without any secret that this process's stderr is guarded against."""
+    return sys.stderr.shown(text) if isinstance(sys.stderr, GuardedStream) else text
 
 
 def hidden(text: str, settings: Settings) -> str:
     """The text without any secret of this process."""
-    shown = io.StringIO()
-    GuardedStream(shown, secrets_of(settings, environment())).write(text)
-    return shown.getvalue()
+    return GuardedStream(io.StringIO(), secrets_of(settings, environment())).shown(text)
 
 
 class GuardedStream(io.TextIOBase):
@@ -78,16 +99,25 @@ class GuardedStream(io.TextIOBase):
 
     def __init__(self, stream: TextIO, secrets: Collection[str]) -> None:
         self._stream = stream
+        self._secrets: list[str] = []
+        self.hide(secrets)
+
+    def hide(self, secrets: Collection[str]) -> None:
+        """From now on take out these, too."""
         # In `repr`, in JSON and in JSON that holds a `repr` a value may look otherwise than it is.
         said = {form for value in secrets for form in (value, repr(value)[1:-1])}
-        self._secrets = sorted(said | {json.dumps(form)[1:-1] for form in said}, key=len, reverse=True)
+        said |= {json.dumps(form)[1:-1] for form in said}
+        self._secrets = sorted(said.union(self._secrets), key=len, reverse=True)
+
+    def shown(self, text: str) -> str:
+        """The text without secrets."""
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return text
 
     def write(self, text: str, /) -> int:
         """Write it without secrets; the number of characters that were given."""
-        shown = text
-        for secret in self._secrets:
-            shown = shown.replace(secret, HIDDEN)
-        self._stream.write(shown)
+        self._stream.write(self.shown(text))
         return len(text)
 
     def flush(self) -> None:

@@ -23,10 +23,11 @@ from livekit import local_inference  # noqa: E402
 
 import agent.job  # noqa: E402, F401 - and with it everything a session needs
 from agent import library  # noqa: E402
-from agent.confidential import guard_stderr  # noqa: E402
+from agent.confidential import bundle_keys, guard_stderr  # noqa: E402
 from agent.providers import registry  # noqa: E402
 from agent.settings import load  # noqa: E402
 from config_store import levels, preset  # noqa: E402
+from config_store.compiled import CompiledBundles  # noqa: E402
 
 levels.preload()
 local_inference.init_vad()
@@ -35,7 +36,8 @@ _settings = load()
 preset.preload(_settings.database())
 if _settings.turn_detector == "v1-mini":
     local_inference.init_eot()
-guard_stderr(_settings)
+_compiled = CompiledBundles(_settings.compiled)
+guard_stderr(_settings, bundle_keys(_compiled, _compiled.startable()))
 library.warm_up()
 library.pace_captions_by_silence()
 registry.prewarm(_settings.prewarm)

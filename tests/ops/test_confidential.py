@@ -1,13 +1,17 @@
 """What a process prints holds no secret, however it comes to be printed."""
 
+import asyncio
 import io
 import json
 import subprocess
 import sys
+from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
+from agent.bundles import Bundles
 from agent.confidential import GuardedStream, secrets_of
 from agent.settings import Settings
 
@@ -19,6 +23,14 @@ secret = settings.environment()["CANARY_TOKEN"]
 logging.getLogger("x").error("said %r", secret, extra={"of": secret})
 threading.Thread(target=lambda: {}[secret]).start()
 raise RuntimeError(f"no answer with {secret}")
+"""
+
+
+KEYED = """
+name: Main
+agents: {{front: {{instructions: hello}}}}
+modality_profile: text_only
+models: {{llm: {{provider: openai, model: gpt-4.1-mini, api_key_env: {}}}}}
 """
 
 
@@ -81,6 +93,44 @@ def test_a_password_of_both_kinds_in_one_address() -> None:
     assert set(secrets_of(both, {})) == {"of-servers", "of-sentinels"}
     hashed = Settings(database_url=SecretStr("postgresql://host/x?password=before#after-it"))
     assert set(secrets_of(hashed, {})) == {"before#after-it"}
+
+
+async def test_keys_that_bundles_name_are_secrets_as_bundles_change(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """
+    The value of a variable that a bundle names as its key is not printed, whatever the variable's name is;
+    one that an edit names is one from then on, and the one before stays one, for the calls that have it.
+    """
+    values = {"ACME_VOICE": "value-of-acme", "OTHER_VOICE": "value-of-other"}
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    printed = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", printed)
+    (tmp_path / "bundles").mkdir()
+    bundle = tmp_path / "bundles" / "main.yaml"
+    bundle.write_text(KEYED.format("ACME_VOICE"))
+    bundles = Bundles(Settings(bundles=bundle.parent, data=tmp_path / "data"))
+    bundles.compile()
+    print(*values.values(), file=sys.stderr)
+    assert printed.getvalue() == "[secret] value-of-other\n"
+
+    seen = asyncio.Event()
+    guard = bundles._guard
+
+    def guarded(names: Iterable[str]) -> None:
+        guard(names)
+        seen.set()
+
+    monkeypatch.setattr(bundles, "_guard", guarded)
+    watching = asyncio.create_task(bundles.watch())
+    bundle.write_text(KEYED.format("OTHER_VOICE"))
+    async with asyncio.timeout(30):
+        await seen.wait()
+    watching.cancel()
+    await asyncio.wait({watching})
+    print(*values.values(), file=sys.stderr)
+    assert printed.getvalue().splitlines()[-1] == "[secret] [secret]"
 
 
 def test_a_guarded_stream_is_a_stream() -> None:
