@@ -22,7 +22,7 @@ import redis.asyncio  # noqa: E402, F401 - its import costs 0.3 s, which a call 
 from livekit import local_inference  # noqa: E402
 
 import agent.job  # noqa: E402, F401 - and with it everything a session needs
-from agent import library  # noqa: E402
+from agent import library, logs  # noqa: E402
 from agent.confidential import bundle_keys, guard_stderr  # noqa: E402
 from agent.providers import registry  # noqa: E402
 from agent.settings import load  # noqa: E402
@@ -38,6 +38,7 @@ if _settings.turn_detector == "v1-mini":
     local_inference.init_eot()
 _compiled = CompiledBundles(_settings.compiled)
 guard_stderr(_settings, bundle_keys(_compiled, _compiled.startable()))
+logs.set_up_before_fork(_settings)
 library.warm_up()
 library.pace_captions_by_silence()
 registry.prewarm(_settings.prewarm)

@@ -29,6 +29,7 @@ from agent.job import run_session
 from agent.judging import Judge
 from agent.people import agent_identity
 from agent.recovery import DeadJob
+from agent.reduction import reduce_job
 from agent.session import GOODBYE_SECONDS
 from agent.settings import Settings, pass_on
 from agent.sweep import Records
@@ -101,6 +102,7 @@ class Worker:
             api_key=key,
             api_secret=secret,
             load_fnc=self.admission.load,
+            setup_fnc=functools.partial(reduce_job, self._settings),
             load_threshold=math.inf,  # the cap is ours, counted when a job is requested
             num_idle_processes=2,
             preload_modules=["agent.preload", *self._settings.modules, "agent.before_fork"],

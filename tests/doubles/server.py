@@ -44,6 +44,8 @@ class Trouble:
 
     status: int | None = None
     """Answer with this status instead."""
+    quotes: bool = False
+    """Tell in that answer what was asked, and with which key, as providers do."""
     stall: bool = False
     """Take the request and send nothing until the double closes or the caller leaves."""
     empty: bool = False
@@ -127,8 +129,9 @@ class Double:
             return web.json_response({"error": {"message": "Incorrect API key provided"}}, status=401)
         request[TROUBLE] = trouble = self._next_trouble(request.path)  # with its line, if it has one
         if trouble.status is not None:
-            await request.read()
-            return web.json_response({"error": {"message": "injected"}}, status=trouble.status)
+            asked = await request.text()
+            why = f"injected into {asked} of {call.key}" if trouble.quotes else "injected"
+            return web.json_response({"error": {"message": why}}, status=trouble.status)
         if trouble.stall and request.method == "POST":
             await request.read()
             await self.closing.wait()

@@ -1,5 +1,7 @@
 """Secrets, prompts and words of a real call, searched for in everything that the runtime leaves behind."""
 
+import asyncio
+import re
 import sqlite3
 from pathlib import Path
 
@@ -8,12 +10,16 @@ import redis
 
 from agent.services.livekit_server import LiveKitServer
 from agent.starting import Wanted, start_session
+from tests.doubles.openai_server import OpenAIDouble
+from tests.doubles.server import Trouble
 from tests.e2e.harness import BUNDLES, RunningWorker, eventually, said
-from tests.e2e.spilling import SPILLED
+from tests.e2e.spilling import CAUGHT_NOWHERE, SPILLED
 
 pytestmark = pytest.mark.e2e
 
 KEY = "sk-canary-8f0e7d6c5b4a"
+CODE = "canary-3c2b1a09f8e7"
+"""Of a variable whose name does not say that it holds a key; a bundle does."""
 URL_PASSWORD = "canary-password-1f2e"
 TOKEN = "eyJhbGciOi"
 """How every token of LiveKit begins: whoever has one may join the room."""
@@ -29,7 +35,7 @@ name: Canary
 transcript: {{redact: [credit_card]}}
 models:
   llm:
-    api_key_env: CANARY_API_KEY
+    api_key_env: CANARY_CODE
     options:
       fallback: "You wrote something."
       rules:
@@ -64,7 +70,7 @@ async def test_secrets_prompts_and_words_are_nowhere_they_should_not_be(
             "AGENT_NAME": "canary",
             "AGENT_LOG_LEVEL": "DEBUG",
             "AGENT_MODULES": "tests.e2e.tools,tests.e2e.spilling",
-            "CANARY_API_KEY": KEY,
+            "CANARY_CODE": CODE,
             "ELEVEN_API_KEY": KEY,
             "DATABASE_PASSWORD": URL_PASSWORD,
         },
@@ -76,7 +82,7 @@ async def test_secrets_prompts_and_words_are_nowhere_they_should_not_be(
             await caller.heard_all(after=caller.joined_at)
             await caller.say(SPOKEN)
             await caller.wait_words(ANSWER, within=15)
-            await caller.write(f"{WRITTEN} {KEY} {URL_PASSWORD}")
+            await caller.write(f"{WRITTEN} {KEY} {CODE} {URL_PASSWORD}")
             await eventually(lambda: b"tool_result" in journals_of(worker), "the tool has failed")
             await caller.write(f"my card is {CARD}")
             await caller.wait_words(f"Your card is {CARD}", within=15)  # the agent has the real words
@@ -103,16 +109,19 @@ async def test_secrets_prompts_and_words_are_nowhere_they_should_not_be(
     assert WRITTEN.encode() in journals
     assert WRITTEN.encode() in database
     assert b"DEBUG" in log
-    spilled = ("loop", "task", "thread", "collector", "warning", "print", "parent", "parent's thread")
-    untold = [place for place in spilled if f"{SPILLED} {place}: [secret]".encode() not in log]
-    assert untold == [], "each of them was printed, without its secret"
+    untold = [place for place in CAUGHT_NOWHERE if f"spilling.SpilledIn{place}".encode() not in log]
+    assert untold == [], "each exception that nobody caught is told of, by its type"
+    printed = [p for p in ("warning", "line", "print") if f"{SPILLED} {p}: [secret]".encode() not in log]
+    assert printed == [], "what a tool prints itself is printed, without its secret"
+    assert b'"message": "an odd field", "of": "tests.e2e.spilling._Shy"' in log
+    assert re.findall(rb"^[^{]*Traceback.*", log, re.MULTILINE) == [], "none outside of JSON"
     places = {"log": log, "journal": journals, "database": database, "metrics": figures,
               "redis, live": live, "redis, after": left}  # fmt: skip
     assert "my card is [credit_card]" in said(record, "user")
     answers = [text for text in said(record, "assistant") if text.startswith("Your card is")]
     assert answers, "which the next words may have cut"
     assert answers[0] in ("Your card is [credit_card].", "Your card is […]")
-    secrets = (KEY, URL_PASSWORD, livekit_server.api_secret, TOKEN, CARD)
+    secrets = (KEY, CODE, URL_PASSWORD, livekit_server.api_secret, TOKEN, CARD)
     found = {(secret, place) for secret in secrets for place, text in places.items()
              if secret.encode() in text}  # fmt: skip
     found |= {(PROMPT, place) for place in ("log", "journal", "database", "metrics")
@@ -120,6 +129,56 @@ async def test_secrets_prompts_and_words_are_nowhere_they_should_not_be(
     found |= {(word, place) for word in (SPOKEN, WRITTEN, ANSWER) for place in ("log", "metrics")
               if word.encode() in places[place]}  # fmt: skip
     assert found == set(), f"log lines: {lines_with(log, found)}"
+
+
+QUOTED = f"""
+include: [talk]
+name: Quoted
+models:
+  llm: {{provider: openai, model: gpt-4.1-mini, base_url: "${{QUOTING_URL}}", api_key_env: CANARY_CODE}}
+agents: {{front: {{instructions: "You keep {PROMPT} to yourself."}}}}
+"""
+
+
+async def test_what_a_provider_quotes_is_in_no_log_line(
+    livekit_server: LiveKitServer, tmp_path: Path
+) -> None:
+    """
+    A provider that answers with an error and the whole request in it, first one that is tried again, then one
+    that ends the call: the log says what failed and where, and no word of the prompt, the user or the key.
+    """
+    bundles = tmp_path / "bundles"
+    bundles.mkdir()
+    (bundles / "talk.yaml").write_text((BUNDLES / "talk.yaml").read_text())
+    (bundles / "quoted.yaml").write_text(QUOTED)
+    async with OpenAIDouble(keys=(CODE,)) as double:
+        double.trouble["/chat/completions"] = [Trouble(500, quotes=True), Trouble(400, quotes=True)]
+        worker = RunningWorker(
+            livekit_server,
+            tmp_path / "data",
+            bundles=bundles,
+            environment={
+                "AGENT_NAME": "quoted", "AGENT_LOG_LEVEL": "DEBUG", "CANARY_CODE": CODE,
+                "QUOTING_URL": double.url,
+            },
+        )  # fmt: skip
+        try:
+            await asyncio.to_thread(worker.start)
+            started = await worker.session("quoted-1", bundle="quoted")
+            async with worker.caller(started) as caller:
+                await caller.heard_all(after=caller.joined_at)
+                await caller.write(f"{WRITTEN}, please")
+                await caller.wait_event("ended", within=30, reason="provider_error")
+            await worker.transcript("quoted-1")
+        finally:
+            worker.stop()
+    quoting = double.of("/chat/completions")
+    assert len(quoting) == 2
+    assert all(call.key == CODE for call in quoting)
+    log = worker.log_text()
+    assert "failed to generate LLM completion: [text]" in log
+    assert log.count("APIStatusError") >= 2
+    assert [word for word in (PROMPT, WRITTEN, CODE, "injected") if word in log] == []
 
 
 def journals_of(worker: RunningWorker) -> bytes:

@@ -29,7 +29,7 @@ async def block() -> str:
 
 async def leak(words: str) -> str:
     """Fail with everything in the message that must not be told."""
-    raise RuntimeError(f"no answer to {words!r} with {os.environ['CANARY_API_KEY']}")
+    raise RuntimeError(f"no answer to {words!r} with {os.environ['CANARY_CODE']}")
 
 
 async def linger(seconds: float) -> str:
