@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from agent import room
 from agent.ending import ROOM_DELETED
-from agent.recovery import DeadJob, Recovery, configured, dead_job_of, dispatch_of, is_of_its_own
+from agent.recovery import DeadJob, Recovery, configured, dead_job_of, dispatch_of, is_of_its_own, log_fields
 from agent.settings import Settings
 from agent.stores import text
 from agent.sweep import Records
@@ -78,7 +78,7 @@ class Judge:
         dispatch = dispatch_of(job)
         state = SessionState(self._redis, state_key(dispatch.session_id, job.room))
         with self._judging(state):
-            found = await _found(state)
+            found = await _found(state, job)
             session_id = (found or {}).get("session_id") or dispatch.session_id or mint_session_id(job.job_id)
             if not found:
                 await self._judge_unknown(job, state, session_id, is_away=found is None)
@@ -100,7 +100,7 @@ class Judge:
         with self._judging(state):
             found = await state.read()
             if (job := dead_job_of(found)) is not None:
-                logger.warning("a session of a dead worker is taken", extra={"session": found["session_id"]})
+                logger.warning("a session of a dead worker is taken", extra=log_fields(found))
                 await self._settle(job, state, found)
 
     async def look_after(self, runs: Callable[[str], bool]) -> None:
@@ -132,7 +132,7 @@ class Judge:
             with self._judging(state):
                 found = await state.read()
                 if found.get("owner_job") == job_id and (job := dead_job_of(found)) is not None:
-                    logger.warning("a session was left behind", extra={"session": found["session_id"]})
+                    logger.warning("a session was left behind", extra=log_fields(found))
                     await self._settle(job, state, found)
 
     @contextlib.contextmanager
@@ -158,7 +158,7 @@ class Judge:
                 await room.close_room(self._api, job.room)
             await self._records.make(session_id)
             return
-        logger.warning("a job crashed", extra={"session": session_id, "job": job.job_id})
+        logger.warning("a job crashed", extra={**log_fields(found), "job_id": job.job_id})
         await self._remember(state.key)
         await self._recovery.recover(job, state, found, entries)
 
@@ -198,7 +198,7 @@ class Judge:
         return await asyncio.to_thread(self._records.read, session_id)
 
 
-async def _found(state: SessionState) -> dict[str, str] | None:
+async def _found(state: SessionState, job: DeadJob) -> dict[str, str] | None:
     """The state of a dead job's session, empty when there is none; None: Redis does not come back in time."""
     loop = asyncio.get_running_loop()
     until = loop.time() + OUTAGE_SECONDS
@@ -207,6 +207,10 @@ async def _found(state: SessionState) -> dict[str, str] | None:
             return await state.read()
         except (RedisError, OSError) as exc:
             if loop.time() >= until:
-                logger.warning("a job is gone and Redis stays away: %s", type(exc).__name__)
+                logger.warning(
+                    "a job is gone and Redis stays away: %s",
+                    type(exc).__name__,
+                    extra={"job_id": job.job_id},
+                )
                 return None
         await asyncio.sleep(OUTAGE_LOOK_SECONDS)

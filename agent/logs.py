@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import threading
 from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
@@ -9,6 +10,9 @@ from pythonjsonlogger.json import JsonFormatter
 from agent.confidential import guard_stderr
 from agent.reduction import STANDARD, Reduction, catch_what_nobody_caught
 from agent.settings import Settings
+
+MOST_JOBS = 1000
+"""Jobs whose session is remembered; the oldest is forgotten for a new one."""
 
 _TEXT = "%(asctime)s %(levelname)-7s %(name)s  %(message)s"
 
@@ -20,6 +24,37 @@ class _TextFormatter(logging.Formatter):
         extra = {k: v for k, v in record.__dict__.items() if k not in STANDARD and _may_show(k, v)}
         line = super().format(record)
         return line + ("  " + " ".join(f"{k}={v}" for k, v in extra.items()) if extra else "")
+
+
+class SessionFields(logging.Filter):
+    """
+    Puts a job's session, bundle and digest on the lines that name the job alone.
+
+    Those are the library's lines in the parent about a job's process (livekit-agents 1.8.9). What belongs to
+    a job is seen on the lines of the job itself.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()  # each job's lines come in a thread of their own
+        self._known: dict[str, dict[str, Any]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Every record passes."""
+        fields = record.__dict__
+        job = fields.get("job_id")
+        if not isinstance(job, str):
+            return True
+        said = {name: fields[name] for name in ("session", "bundle", "digest") if name in fields}
+        with self._lock:
+            known = self._known.pop(job, {}) | said
+            if known:
+                self._known[job] = known
+            if len(self._known) > MOST_JOBS:
+                del self._known[next(iter(self._known))]
+        for name, value in known.items():
+            fields.setdefault(name, value)
+        return True
 
 
 def _may_show(name: str, value: Any) -> bool:
@@ -52,6 +87,7 @@ def set_up(settings: Settings) -> None:
     guard_stderr(settings)
     handler = logging.StreamHandler()
     _dress(handler, settings)
+    handler.addFilter(SessionFields())
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     catch_what_nobody_caught()
     for name in (

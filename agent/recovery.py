@@ -5,6 +5,7 @@ Another process is asked for by a dispatch like the first; whether it comes is s
 """
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,8 @@ LOOK_SECONDS = 0.05
 """Time between two looks at whether somebody took it."""
 USER_LOOK_SECONDS = 0.5
 """Time between two looks at whether the user is there."""
+DIGEST_SHOWN = len("sha256:") + 8
+"""Characters of a digest that a log line has, as in those of a job."""
 
 logger = logging.getLogger(__name__)
 
@@ -135,11 +138,13 @@ class Recovery:
             try:
                 await room.dispatch(self._api, job.room, job.agent_name, job.metadata)
             except room.TROUBLE as exc:
-                logger.warning("LiveKit could not be asked for an agent: %s", type(exc).__name__)
+                logger.warning(
+                    "LiveKit could not be asked for an agent: %s", type(exc).__name__, extra=log_fields(found)
+                )
             if await _is_taken(crash.state):
                 return
         if await self.has_another_agent(job):  # its worker is cut off from Redis; the next look tries again
-            logger.warning("an agent without a claim serves a session", extra={"session": crash.session_id})
+            logger.warning("an agent without a claim serves a session", extra=log_fields(found))
             return
         await self._give_up(crash, "no worker took it")
 
@@ -160,7 +165,11 @@ class Recovery:
                 if not crash.found.get("live_at") and await room.exists(self._api, crash.job.room):
                     return True
             except room.TROUBLE as exc:
-                logger.warning("LiveKit could not be asked who is in the room: %s", type(exc).__name__)
+                logger.warning(
+                    "LiveKit could not be asked who is in the room: %s",
+                    type(exc).__name__,
+                    extra=log_fields(crash.found),
+                )
             if loop.time() >= until:
                 return False
             await asyncio.sleep(USER_LOOK_SECONDS)
@@ -168,7 +177,7 @@ class Recovery:
     async def _give_up(self, crash: _Crash, why: str) -> None:
         """End it as crashed, and close the room so that nobody sits before a mute agent."""
         session_id = crash.session_id
-        logger.warning("a crashed session is not brought back: %s", why, extra={"session": session_id})
+        logger.warning("a crashed session is not brought back: %s", why, extra=log_fields(crash.found))
         if not await asyncio.to_thread(self._records.read, session_id):
             await asyncio.to_thread(self._begin_journal, crash, await crash.state.read())
         await crash.state.end(
@@ -200,7 +209,11 @@ class Recovery:
         try:
             return any(agent != job.identity for agent in await room.agents_in(self._api, job.room))
         except room.TROUBLE as exc:
-            logger.warning("LiveKit could not be asked who is in the room: %s", type(exc).__name__)
+            logger.warning(
+                "LiveKit could not be asked who is in the room: %s",
+                type(exc).__name__,
+                extra={"job_id": job.job_id},
+            )
             return False
 
 
@@ -237,6 +250,16 @@ def configured(found: dict[str, str], key: str, without: Any) -> Any:
     except StoredError:
         config = json.loads(found["config"]).get("config")
         return config.get(key, without) if isinstance(config, dict) else without
+
+
+def log_fields(found: Mapping[str, str]) -> dict[str, str]:
+    """What a line about a session says of it: its id and, once it was configured, its bundle and digest."""
+    fields = {"session": found["session_id"]}
+    if found.get("bundle"):
+        fields["bundle"] = found["bundle"]
+    with contextlib.suppress(ValueError, KeyError, TypeError):  # what is in Redis may be of another release
+        fields["digest"] = json.loads(found["config"])["digest"][:DIGEST_SHOWN]
+    return fields
 
 
 def _may_resume(found: dict[str, str]) -> bool:

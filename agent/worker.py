@@ -161,7 +161,10 @@ class Worker:
         try:
             await self._judge.judge(dead)
         except Exception:
-            logger.exception("a job that is gone could not be judged; the sweep tries again")
+            logger.exception(
+                "a job that is gone could not be judged; the sweep tries again",
+                extra={"job_id": dead.job_id},
+            )
 
     # ------------------------------------------------------------------ readiness
 

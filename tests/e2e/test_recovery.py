@@ -95,6 +95,16 @@ async def test_a_crash_loop_ends_after_two_recoveries(worker: RunningWorker) -> 
     record = await worker.transcript("loop-1")
     assert record["end_reason"] == "crashed"
     assert len(record["attempts"]) == 3
+    config = {"session": "loop-1", "bundle": "talk", "digest": record["digest"][:15]}
+    lines = [json.loads(line) for line in worker.log_text().splitlines() if "loop-1" in line]
+    judged = [line for line in lines if line["name"] in ("agent.judging", "agent.recovery")]
+    told = ["a job crashed"] * 3 + [
+        "a crashed session is not brought back: it crashed too often or is not to be resumed"
+    ]
+    assert [line["message"] for line in judged] == told
+    assert all(line.items() >= config.items() for line in judged), (
+        "what the parent says of it names its config"
+    )
 
 
 @together.situation

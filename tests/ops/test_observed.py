@@ -119,12 +119,29 @@ def test_no_words_no_prompt_and_no_secret_in_the_log_at_debug(observed: Observed
 
 
 def test_every_line_of_a_call_names_its_session_and_its_config(observed: Observed) -> None:
-    """JSON where no terminal is; session, bundle and digest on every line that a configured job writes."""
-    lines = [json.loads(line) for line in observed.log.splitlines() if line.startswith("{")]
-    assert len(lines) > 20
-    job = [line for line in lines if line.get("bundle")]
-    assert {line["session"] for line in job} == {"observed-talk", "observed-idle"}
-    assert all(line["bundle"] == "canary" and line["digest"].startswith("sha256:") for line in job)
+    """
+    JSON where no terminal is; session, bundle and digest on every line of a job's process, and of the parent
+    about it, from the moment at which the job is configured. Before, only LiveKit's request is told of.
+    """
+    lines = [json.loads(line) for line in observed.log.splitlines()]
+    jobs = {line["job_id"] for line in lines if "job_id" in line}
+    processes = {line["pid"]: line["job_id"] for line in lines if line.get("digest")}
+    assert sorted(processes.values()) == sorted(jobs)
+    assert len(jobs) == 2
+    for pid, job in processes.items():
+        about = [line for line in lines if line.get("pid") == pid or line.get("job_id") == job]
+        first = next(number for number, line in enumerate(about) if line.get("digest"))
+        told = {
+            (line.get("session"), line.get("bundle"), line.get("digest", "")[:7]) for line in about[first:]
+        }
+        assert told in ({("observed-talk", "canary", "sha256:")}, {("observed-idle", "canary", "sha256:")})
+        assert len(about[first:]) > 10
+        assert "process exiting" in [line["message"] for line in about[first:]]
+        assert {line["message"] for line in about[:first]} <= {
+            "initializing process", "process initialized", "received job request", "received assignment",
+        }  # fmt: skip
+    sessions = [line for line in lines if "observed-" in json.dumps(line) and "job_id" not in line]
+    assert [line for line in sessions if not line.get("session")] == []
 
 
 def test_a_call_is_counted_when_it_is_over(observed: Observed) -> None:

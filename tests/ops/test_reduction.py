@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from agent import reduction
+from agent.logs import SessionFields
 from agent.reduction import Reduction
 from config_store.dispatch import DispatchError
 
@@ -239,3 +240,22 @@ def test_exceptions_of_threads_and_collectors_are_lines(kept: Kept, monkeypatch:
     ]  # fmt: skip
     assert all((record.exc_text or "").endswith("in fail\nRuntimeError") for record in kept.records)
     assert sys.excepthook is theirs
+
+
+def test_a_line_about_a_job_gets_the_session_that_the_job_told() -> None:
+    """What is known of the job is put where it lacks; what a later line says is the truth from then on."""
+    fields = SessionFields()
+
+    def seen(**given: str) -> dict[str, str]:
+        record = logging.makeLogRecord(given)
+        fields.filter(record)
+        return {k: v for k, v in vars(record).items() if k not in reduction.STANDARD}
+
+    assert seen(job_id="a") == {"job_id": "a"}
+    seen(job_id="a", session="s", bundle="b", digest="1")
+    seen(job_id="a", session="s", bundle="b", digest="2")
+    assert seen(job_id="a") == {"job_id": "a", "session": "s", "bundle": "b", "digest": "2"}
+    assert seen(job_id="b") == {"job_id": "b"}
+    for number in range(2000):
+        seen(job_id=str(number), session="s")
+    assert seen(job_id="a") == {"job_id": "a"}, "the oldest are forgotten"
