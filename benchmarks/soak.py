@@ -1,7 +1,7 @@
 """
 Many calls in sequence and eight at once, with callers that behave at random (seeded), and what they leave.
 
-`python -m benchmarks.soak --calls 200` prints what is left afterwards: records, rooms, processes, threads,
+`python -m benchmarks.soak` prints what is left afterwards: records, rooms, processes, threads,
 descriptors, Redis keys, files in the worker's folder of data and in its temporary folder, and the growth of
 its memory. Exit status 1 when something is left. How many callers missed something is printed beside it.
 """
@@ -189,8 +189,8 @@ async def _rest(
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="benchmarks.soak", description=__doc__)
-    parser.add_argument("--calls", type=int, default=200, help="written calls in sequence")
-    parser.add_argument("--audio", type=int, default=16, help="spoken calls, eight at once")
+    parser.add_argument("--calls", type=int, default=2000, help="written calls in sequence")
+    parser.add_argument("--audio", type=int, default=200, help="spoken calls, eight at once")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     sys.exit(asyncio.run(main(given.calls, given.audio, given.seed)))
