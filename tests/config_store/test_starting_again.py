@@ -74,7 +74,7 @@ def test_nothing_is_compiled_twice(folder: Bundles, start: Start, compiled: list
     again = start()
 
     assert compiled == []
-    assert again == replace(first, changed=())
+    assert again == replace(first, changed=(), compiled=())
     assert CompiledBundles(folder.out).get("named") is not None
     assert first.providers == {"near", "openai"}
 

@@ -2,11 +2,18 @@
 
 import pytest
 
+from benchmarks import real_call
 from benchmarks.growth import measure
+from benchmarks.real_call import RealCall
 
 
-async def test_the_stores_are_asked_in_proportion() -> None:
+async def test_the_stores_are_asked_in_proportion(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four times the sessions, and four times the workers, cost four times as much: each costs the same."""
+
+    async def measured_before(turns: int) -> RealCall:
+        return RealCall(turns, 20.0, {"progress": 9 * turns, "silence": 3 * turns, "usage": turns}, 80.0, {})
+
+    monkeypatch.setattr(real_call, "measure", measured_before)
     found = await measure([10, 40], at_once=10, turns=3, workers=[2, 8], seconds=2.0)
     few, many = found["growth"]
     assert many["redis_commands"] == pytest.approx(few["redis_commands"], rel=0.1)

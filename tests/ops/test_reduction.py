@@ -45,13 +45,13 @@ class Kept(logging.Handler):
 
 @pytest.fixture
 def kept() -> Iterator[Kept]:
-    """Every logger's lines."""
+    """Every logger's lines; a handler that another test left would have had them first."""
     handler, root = Kept(), logging.getLogger()
-    level = root.level
-    root.addHandler(handler)
+    level, others = root.level, root.handlers
+    root.handlers = [handler]
     root.setLevel(logging.DEBUG)
     yield handler
-    root.removeHandler(handler)
+    root.handlers = others
     root.setLevel(level)
 
 
