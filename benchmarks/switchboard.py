@@ -12,6 +12,10 @@ from agent.demo.voice import speak
 SENTENCE = "what are your opening hours"
 
 
+class CallersEndedError(RuntimeError):
+    """The process of the callers is gone: their SDK ends it when the machine is too full."""
+
+
 class Callers:
     """A process of callers, as an async context manager."""
 
@@ -47,7 +51,7 @@ class Callers:
         await self._process.stdin.drain()
         line = await asyncio.wait_for(self._process.stdout.readline(), 60.0)
         if not line:
-            raise RuntimeError("the callers' process ended")
+            raise CallersEndedError("the callers' process ended")
         found: dict[str, Any] = json.loads(line)
         return found
 
