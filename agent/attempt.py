@@ -9,7 +9,7 @@ import redis.asyncio
 from livekit.agents import JobContext
 
 from agent import settings as process_settings
-from agent.confidential import key_variables, secrets_of
+from agent.confidential import guard_stderr, secrets_of
 from agent.ending import SUPERSEDED, End
 from agent.lease import Lease
 from agent.metrics import FIGURE
@@ -21,6 +21,7 @@ from agent.transcripts.redaction import redactor
 from agent.transcripts.shipping import Shipper
 from config_store.amend import Amendment
 from config_store.dispatch import Dispatch
+from config_store.models import key_variables
 from config_store.overrides import override_key, room_override_key
 from config_store.resolve import Resolved
 from config_store.state import Claim, SessionState, commands_key
@@ -150,6 +151,7 @@ class Attempt:
             return
         rules = resolved.config.transcript.redact if resolved else ()
         variables = key_variables(resolved.config.model_dump(mode="json")) if resolved else ()
+        guard_stderr(self.settings, variables)
         self._journal = Journal(
             self.settings.journals,
             self.session_id,

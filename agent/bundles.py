@@ -4,15 +4,15 @@ import asyncio
 import logging
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from agent import settings as process_settings
-from agent.confidential import bundle_keys, guard_stderr
+from agent.confidential import guard_stderr
 from agent.providers import registry
 from agent.settings import Settings
-from config_store.compiled import CompiledBundles, Compiler, CompileReport
+from config_store.compiled import Compiler, CompileReport
 from config_store.folder import BundleFolder
 from config_store.published import Publication
 from config_store.watch import watch_bundles
@@ -59,7 +59,7 @@ class Bundles:
         """
         report = self._report = self._compiler.run()
         self._compiled_at = time.monotonic()
-        self._guard(report.startable)
+        self._guard(report.key_variables)
         _log(report)
         if not report.startable:
             where = self._settings.bundles
@@ -101,9 +101,13 @@ class Bundles:
         """The providers that any of the bundles uses, to be loaded before jobs fork."""
         return self._report.providers if self._report else frozenset()
 
-    def _guard(self, names: Iterable[str]) -> None:
-        """From now on nothing is printed of the keys whose variables these bundles name."""
-        guard_stderr(self._settings, bundle_keys(CompiledBundles(self._settings.compiled), names))
+    def key_variables(self) -> frozenset[str]:
+        """The variables that any of the bundles names as those with a key in them."""
+        return self._report.key_variables if self._report else frozenset()
+
+    def _guard(self, variables: frozenset[str]) -> None:
+        """From now on nothing is printed of these keys."""
+        guard_stderr(self._settings, variables)
 
     async def watch(self) -> None:
         """Compile what changes, until cancelled; a broken edit is logged with its place and serves nobody."""
@@ -111,7 +115,7 @@ class Bundles:
         def changed(report: CompileReport) -> None:
             before, self._report = self._report, report
             self._compiled_at = time.monotonic()
-            self._guard(report.changed)
+            self._guard(report.key_variables)
             if report.changed:
                 logger.info("bundles changed: %s", ", ".join(report.changed))
             _log(report, before)

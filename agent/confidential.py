@@ -4,12 +4,11 @@ import io
 import json
 import re
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import TextIO
 from urllib.parse import unquote, unquote_plus, urlsplit
 
 from agent.settings import Settings, environment
-from config_store.compiled import CompiledBundles
 
 LEAST_SECRET = 8
 """Characters of the shortest value that counts as a secret; shorter ones are words that anybody may say."""
@@ -48,23 +47,6 @@ def _passwords(address: str) -> set[str]:
     written = {value for name, _, value in options if unquote(name).lower().endswith("password")}
     written.add(urlsplit(address).password or "")
     return {meant(password) for password in written for meant in (str, unquote, unquote_plus)}
-
-
-def key_variables(config: object) -> set[str]:
-    """Every variable that a config of plain maps and lists names as one with a key in it (`api_key_env`)."""
-    if isinstance(config, list):
-        return {name for each in config for name in key_variables(each)}
-    if not isinstance(config, dict):
-        return set()
-    named = config.get("api_key_env")
-    inner = {name for each in config.values() for name in key_variables(each)}
-    return inner | {named} if isinstance(named, str) else inner
-
-
-def bundle_keys(compiled: CompiledBundles, names: Iterable[str]) -> set[str]:
-    """The variables that these bundles name as those with a key in them; one that is gone names none."""
-    found = (compiled.get(name) for name in names)
-    return {variable for bundle in found if bundle is not None for variable in key_variables(bundle.document)}
 
 
 def guard_stderr(settings: Settings, named: Collection[str] = ()) -> None:

@@ -9,7 +9,6 @@ from livekit.agents import AutoSubscribe, JobContext
 from agent import library, memory
 from agent.attempt import Attempt
 from agent.claiming import claim
-from agent.confidential import guard_stderr, key_variables
 from agent.configuring import Refused, configure
 from agent.draining import Drain
 from agent.ending import (
@@ -105,8 +104,6 @@ async def _serve(attempt: Attempt, ctx: JobContext, ending: Ending, drain: Drain
         await attempt.end(End(CONFIG_REFUSED, refusal.reason))
         await turn_away(attempt, ctx, CONFIG_REFUSED)
         return
-    config = attempt.resolved.config.model_dump(mode="json")
-    guard_stderr(attempt.settings, key_variables(config))
     past = await past_of(attempt)
 
     refuse_video(ctx.room, attempt.resolved.config)

@@ -23,11 +23,10 @@ from livekit import local_inference  # noqa: E402
 
 import agent.job  # noqa: E402, F401 - and with it everything a session needs
 from agent import library, logs  # noqa: E402
-from agent.confidential import bundle_keys, guard_stderr  # noqa: E402
+from agent.confidential import guard_stderr  # noqa: E402
 from agent.providers import registry  # noqa: E402
 from agent.settings import load  # noqa: E402
 from config_store import levels, preset  # noqa: E402
-from config_store.compiled import CompiledBundles  # noqa: E402
 
 levels.preload()
 local_inference.init_vad()
@@ -36,8 +35,7 @@ _settings = load()
 preset.preload(_settings.database())
 if _settings.turn_detector == "v1-mini":
     local_inference.init_eot()
-_compiled = CompiledBundles(_settings.compiled)
-guard_stderr(_settings, bundle_keys(_compiled, _compiled.startable()))
+guard_stderr(_settings, _settings.key_variables)
 logs.set_up_before_fork(_settings)
 library.warm_up()
 library.pace_captions_by_silence()

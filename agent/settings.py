@@ -94,10 +94,12 @@ class Settings(BaseSettings):
     """Least level of a log line that is written."""
     prewarm: Annotated[tuple[str, ...], NoDecode] = ()
     """Providers to load before jobs fork; set by the worker from its bundles, not by people."""
+    key_variables: Annotated[tuple[str, ...], NoDecode] = ()
+    """Variables that bundles name as those with a key in them; set by the worker, not by people."""
     worker_id: str | None = None
     """This worker's own id; set by the worker for its job processes, not by people."""
 
-    @field_validator("modules", "prewarm", mode="before")
+    @field_validator("modules", "prewarm", "key_variables", mode="before")
     @classmethod
     def _comma_separated(cls, value: object) -> object:
         if isinstance(value, str):

@@ -95,6 +95,7 @@ class Worker:
             LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS="0",  # a thread per job; a loop that stalls is the watchdog's
             REDIS_URL=self._settings.require_redis(),  # also the embedded Valkey's, for the rehearsal
             AGENT_PREWARM=",".join(sorted(self._bundles.providers())),
+            AGENT_KEY_VARIABLES=",".join(sorted(self._bundles.key_variables())),
         )
         url, key, secret = self._settings.require_livekit()
         server = AgentServer(

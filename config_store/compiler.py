@@ -37,7 +37,8 @@ class CompileReport:
     `served_last_good` map names to reports; the former are not served, the latter as they last were.
     `changed` are the bundles whose published form is new, `compiled` those that were compiled to see whether
     it is. `routes_problem` is the report about routes.yaml (None: nothing wrong); until it is put right, the
-    rules that last were good apply. `providers` are those that any served bundle names.
+    rules that last were good apply. `providers` are those that any served bundle names, `key_variables` the
+    variables that one names as those with a key in them.
     """
 
     usable: tuple[str, ...]
@@ -50,6 +51,7 @@ class CompileReport:
     routes_problem: str | None = None
     folder_problem: str | None = None
     providers: frozenset[str] = frozenset()
+    key_variables: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -180,7 +182,13 @@ class Compiler:
             is_new = self.publication.write(done)
             self._note(inputs, bundle, done, text)
             self.outcomes[name] = _Outcome(
-                "good", bundle.is_startable, text, bundle.uses, bundle.files, done.providers
+                "good",
+                bundle.is_startable,
+                text,
+                bundle.uses,
+                bundle.files,
+                done.providers,
+                done.key_variables,
             )
             return is_new
         there = self.publication.read(name)
@@ -188,7 +196,13 @@ class Compiler:
         if last is not None:
             self.publication.write(last)
             self.outcomes[name] = _Outcome(
-                "last_good", last.is_startable, text, bundle.uses, bundle.files, last.providers
+                "last_good",
+                last.is_startable,
+                text,
+                bundle.uses,
+                bundle.files,
+                last.providers,
+                last.key_variables,
             )
             return False
         self.publication.remove(name)
@@ -204,8 +218,8 @@ class Compiler:
         if made is None or not inputs.is_same(made):
             return False
         uses, files = frozenset(made.bundles), frozenset(made.texts)
-        providers = frozenset(made.providers)
-        self.outcomes[name] = _Outcome("good", made.is_startable, made.report, uses, files, providers)
+        providers, keys = frozenset(made.providers), frozenset(made.key_variables)
+        self.outcomes[name] = _Outcome("good", made.is_startable, made.report, uses, files, providers, keys)
         return True
 
     def _note(self, inputs: Inputs, bundle: Bundle, done: CompiledBundle, text: str | None) -> None:
@@ -221,6 +235,7 @@ class Compiler:
             keys=tuple(sorted(bundle.keys)),
             is_startable=bundle.is_startable,
             providers=tuple(sorted(done.providers)),
+            key_variables=tuple(sorted(done.key_variables)),
             report=text,
             published=published,
         )
@@ -256,7 +271,13 @@ class Compiler:
             if last is not None:
                 self.publication.write(last)
                 self.outcomes[name] = _Outcome(
-                    "last_good", last.is_startable, cause, frozenset(), frozenset(), last.providers
+                    "last_good",
+                    last.is_startable,
+                    cause,
+                    frozenset(),
+                    frozenset(),
+                    last.providers,
+                    last.key_variables,
                 )
         served = [name for name, found in self.outcomes.items() if found.is_startable]
         self.publication.write_index(served)
@@ -279,6 +300,7 @@ class Compiler:
             compiled=tuple(concerned),
             routes_problem=self._routes_problem,
             providers=frozenset().union(*(self.outcomes[name].providers for name in served)),
+            key_variables=frozenset().union(*(self.outcomes[name].key_variables for name in served)),
         )
 
 
@@ -294,6 +316,7 @@ class _Outcome:
     uses: frozenset[str]
     files: frozenset[str]
     providers: frozenset[str] = frozenset()
+    key_variables: frozenset[str] = frozenset()
 
     @property
     def is_served(self) -> bool:

@@ -38,6 +38,7 @@ class Made:
     keys: tuple[str, ...]
     is_startable: bool
     providers: tuple[str, ...]
+    key_variables: tuple[str, ...]
     report: str | None
     published: tuple[int, int]
 

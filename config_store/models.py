@@ -66,6 +66,17 @@ class Models(Section):
     """A speech-to-speech model in place of `stt` and `llm`, and of `tts` unless one is named."""
 
 
+def key_variables(config: object) -> set[str]:
+    """Every variable that a config of plain maps and lists names as one with a key in it (`api_key_env`)."""
+    if isinstance(config, list):
+        return {name for each in config for name in key_variables(each)}
+    if not isinstance(config, dict):
+        return set()
+    named = config.get("api_key_env")
+    inner = {name for each in config.values() for name in key_variables(each)}
+    return inner | {named} if isinstance(named, str) else inner
+
+
 def identity_of(model: Mapping[str, Any]) -> str | None:
     """The provider of a model that is still a plain map, else its plugin."""
     return model.get("provider") or model.get("plugin")

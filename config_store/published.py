@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 import pydantic_core
 
 from config_store.inputs import Made
+from config_store.models import key_variables
 
 FORMAT = 2
 """Raised when the published form changes, so that an older worker's files are not taken for this one's."""
@@ -53,6 +54,11 @@ class CompiledBundle:
         for agent in agents.values() if isinstance(agents, Mapping) else ():
             found |= _providers_in((agent or {}).get("models"))
         return frozenset(found)
+
+    @property
+    def key_variables(self) -> frozenset[str]:
+        """The variables that it names as those with a key in them."""
+        return frozenset(key_variables(self.document))
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Alone:
         self.startable: tuple[str, ...] = ("talk",)
         self.waited = 0.0
         bundles = SimpleNamespace(
-            usable=lambda: self.startable, troubles=list, providers=lambda: frozenset[str]()
+            usable=lambda: self.startable, troubles=list, providers=frozenset, key_variables=frozenset
         )
         self.worker = Worker(self.settings, cast(Any, bundles), create_engine("sqlite://"))
         cast(Any, self.worker._server)._proc_pool = SimpleNamespace(processes=[])
@@ -48,7 +48,7 @@ class Alone:
     def with_cap(self, sessions: int) -> Worker:
         """The same worker with another cap."""
         bundles = SimpleNamespace(
-            usable=lambda: self.startable, troubles=list, providers=lambda: frozenset[str]()
+            usable=lambda: self.startable, troubles=list, providers=frozenset, key_variables=frozenset
         )
         settings = self.settings.model_copy(update={"max_sessions": sessions})
         found = Worker(settings, cast(Any, bundles), create_engine("sqlite://"))

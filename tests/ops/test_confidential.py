@@ -5,7 +5,6 @@ import io
 import json
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -121,8 +120,8 @@ async def test_keys_that_bundles_name_are_secrets_as_bundles_change(
     seen = asyncio.Event()
     guard = bundles._guard
 
-    def guarded(names: Iterable[str]) -> None:
-        guard(names)
+    def guarded(variables: frozenset[str]) -> None:
+        guard(variables)
         seen.set()
 
     monkeypatch.setattr(bundles, "_guard", guarded)
