@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON := .venv/bin/python
 
-.PHONY: help demo dev test check check-newest bench bench-peers sync server parts
+.PHONY: help demo dev test check check-newest check-callers bench bench-peers sync server parts
 
 help: ## Lists these commands.
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | \
@@ -28,6 +28,9 @@ check: sync ## Checks format, lint, types and the shipped bundles.
 
 check-newest: sync server ## Tries everything with the newest livekit-agents, in an environment of its own.
 	@scripts/check-newest $(ARGS)
+
+check-callers: ## Checks and tests the callers of the benchmarks that are written in Go; needs Go.
+	@cd benchmarks/opus_callers && test -z "$$(gofmt -l .)" && go vet . && go test .
 
 bench: sync server ## Measures what the README states, beside a plain worker, in the same run.
 	@$(PYTHON) -m benchmarks $(ARGS)

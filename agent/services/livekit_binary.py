@@ -112,15 +112,9 @@ def _obtain(
 
 def _build(go: Path, scratch: Path, environment: Mapping[str, str], progress: Progress) -> Path:
     """Build from source with the Go proxy's modules, everything below `scratch`, which goes afterwards."""
-    folders = {"GOBIN": "bin", "GOPATH": "gopath", "GOMODCACHE": "modules", "GOCACHE": "build"}
-    env = {
-        **environment, **{name: str(scratch / folder) for name, folder in folders.items()},
-        "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-modcacherw", "GOWORK": "off",
-    }  # fmt: skip
-    env.pop("GOROOT", None)  # another Go's; each knows its own
     with subprocess.Popen(  # noqa: S603 - the command is ours
         [go, "install", "-v", "-ldflags=-s -w", MODULE],
-        env=env, cwd=scratch, text=True, stdin=subprocess.DEVNULL,
+        env=go_toolchain.settings(scratch, environment), cwd=scratch, text=True, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as build:  # fmt: skip
         limit = threading.Timer(BUILD_WITHIN, build.kill)
