@@ -3,8 +3,10 @@
 import contextlib
 import ctypes
 
-_M_ARENA_MAX = -8
+_M_ARENA_MAX, _M_TRIM_THRESHOLD = -8, -1
 """From malloc.h."""
+_TRIM_BYTES = 128 * 1024
+"""glibc's own value to begin with; named, it stays there and does not grow with what is freed."""
 _LARGEST_HOLE = 64 * 1024
 _SMALLEST_HOLE = 32
 """Bytes; glibc makes larger blocks outside of the heap, and has none smaller."""
@@ -16,10 +18,15 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def one_arena() -> None:
-    """All threads of this process share one heap from now on; without it each may get one of its own."""
+def keep_small() -> None:
+    """
+    All threads of this process, and of those forked from it, share one heap, and what is freed goes back.
+
+    Without it each thread may get a heap of its own. On other libraries than glibc: nothing.
+    """
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
+        ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
 
 
 def fill_holes() -> None:

@@ -272,6 +272,17 @@ def pass_on(**values: str) -> None:
         os.environ.setdefault(name, value)
 
 
+def passed_on() -> dict[str, str]:
+    """What a process that is started now gets for its environment."""
+    return dict(os.environ)
+
+
+def take_over(variables: Mapping[str, str]) -> None:
+    """Make these the environment of this process, and nothing else."""
+    os.environ.clear()
+    os.environ.update(variables)
+
+
 def environment() -> Mapping[str, str]:
     """
     The process's environment with what `.env` adds, for `${NAME}` in bundles and for providers' keys.

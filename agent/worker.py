@@ -91,7 +91,6 @@ class Worker:
             LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE="0",
             MALLOC_ARENA_MAX="1",
             MALLOC_TRIM_THRESHOLD_="131072",
-            OPENBLAS_NUM_THREADS="1",
             LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS="0",  # a thread per job; a loop that stalls is the watchdog's
             REDIS_URL=self._settings.require_redis(),  # also the embedded Valkey's, for the rehearsal
             AGENT_PREWARM=",".join(sorted(self._bundles.providers())),
@@ -216,7 +215,6 @@ class Worker:
         Raises:
             PortTakenError: The HTTP port is not free.
         """
-        memory.one_arena()
         self._follow()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -65,7 +65,7 @@ def by_role(pids: list[int], calls: int) -> dict[str, dict[str, float]]:
         calls: How many of them serve a call; those hold the most of their own.
     """
     parent, *others = pids
-    servers = [pid for pid in others if "forkserver" in _command(pid)]
+    servers = [pid for pid in others if "resource_tracker" not in _command(pid)]
     jobs = sorted((pid for pid in servers if _parent(pid) in servers), key=private_mb)[-calls:]
     roots = [pid for pid in servers if _parent(pid) == parent]
     chosen = {"parent": [parent], "fork server": roots[:1], "job": jobs[len(jobs) // 2 :][:1]}

@@ -5,6 +5,7 @@ import sys
 
 import typer
 
+from agent import memory
 from agent import settings as process_settings
 from agent.cli.interrupts import interruptible
 from agent.cli.output import FAILED, WRONG_USE, fail
@@ -21,7 +22,10 @@ def start() -> None:
 
     Example: LIVEKIT_URL=ws://localhost:7880 LIVEKIT_API_KEY=devkey LIVEKIT_API_SECRET=secret agent start
     """
+    memory.keep_small()
+    process_settings.pass_on(OPENBLAS_NUM_THREADS="1")  # it starts threads when it is imported
     try:
+        from agent import fork_server
         from agent.importing import Trial
         from agent.serving import StartError, serve
     except ImportError as exc:  # a name that another version of the library has elsewhere or not at all
@@ -37,6 +41,7 @@ def start() -> None:
     settings.require_livekit()
     # begun before there are threads, so that it can be forked and goes on beside the rest of the start
     trial = Trial(settings.modules, "fork") if settings.modules else None
+    fork_server.fork_early()
     try:
         with interruptible():
             status = asyncio.run(serve(settings, trial))
