@@ -99,4 +99,8 @@ class Adoption:
     def _done(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (exc := task.exception()) is not None:
-            logger.error("a session could not be taken over; the next sweep tries again", exc_info=exc)
+            logger.error(
+                "a session could not be taken over; the next sweep tries again",
+                exc_info=exc,
+                extra={"task": task.get_name()},  # it ends with the key of the state
+            )

@@ -14,7 +14,7 @@ from typing import Any
 from livekit import api
 from redis.exceptions import RedisError
 
-from agent import room
+from agent import logs, room
 from agent.ending import ROOM_DELETED
 from agent.recovery import DeadJob, Recovery, configured, dead_job_of, dispatch_of, is_of_its_own, log_fields
 from agent.settings import Settings
@@ -81,7 +81,8 @@ class Judge:
             found = await _found(state, job)
             session_id = (found or {}).get("session_id") or dispatch.session_id or mint_session_id(job.job_id)
             if not found:
-                await self._judge_unknown(job, state, session_id, is_away=found is None)
+                with logs.about({"session": session_id}):
+                    await self._judge_unknown(job, state, session_id, is_away=found is None)
             elif found.get("owner_job") == job.job_id:
                 await self._settle(job, state, found)
             elif has_ended(found.get("phase")):
@@ -100,8 +101,7 @@ class Judge:
         with self._judging(state):
             found = await state.read()
             if (job := dead_job_of(found)) is not None:
-                logger.warning("a session of a dead worker is taken", extra=log_fields(found))
-                await self._settle(job, state, found)
+                await self._settle(job, state, found, "a session of a dead worker is taken")
 
     async def look_after(self, runs: Callable[[str], bool]) -> None:
         """
@@ -132,8 +132,7 @@ class Judge:
             with self._judging(state):
                 found = await state.read()
                 if found.get("owner_job") == job_id and (job := dead_job_of(found)) is not None:
-                    logger.warning("a session was left behind", extra=log_fields(found))
-                    await self._settle(job, state, found)
+                    await self._settle(job, state, found, "a session was left behind")
 
     @contextlib.contextmanager
     def _judging(self, state: SessionState) -> Iterator[None]:
@@ -148,19 +147,22 @@ class Judge:
         await self._redis.sadd(worker_sessions_key(self._worker), key)
         await self._redis.expire(worker_sessions_key(self._worker), STATE_SECONDS)
 
-    async def _settle(self, job: DeadJob, state: SessionState, found: dict[str, str]) -> None:
+    async def _settle(self, job: DeadJob, state: SessionState, found: dict[str, str], why: str = "") -> None:
         """A session of this worker without a process: its record when it was over, else its return."""
-        session_id = found["session_id"]
-        entries = await self._entries(session_id)
-        if end := end_of(entries):
-            await state.end("", session_id=session_id, fence=None, tombstone=is_of_its_own(state))
-            if end.get("reason") != ROOM_DELETED and configured(found, "delete_room_on_end", True):
-                await room.close_room(self._api, job.room)
-            await self._records.make(session_id)
-            return
-        logger.warning("a job crashed", extra={**log_fields(found), "job_id": job.job_id})
-        await self._remember(state.key)
-        await self._recovery.recover(job, state, found, entries)
+        with logs.about(log_fields(found)):
+            if why:
+                logger.warning(why)
+            session_id = found["session_id"]
+            entries = await self._entries(session_id)
+            if end := end_of(entries):
+                await state.end("", session_id=session_id, fence=None, tombstone=is_of_its_own(state))
+                if end.get("reason") != ROOM_DELETED and configured(found, "delete_room_on_end", True):
+                    await room.close_room(self._api, job.room)
+                await self._records.make(session_id)
+                return
+            logger.warning("a job crashed", extra={"job_id": job.job_id})
+            await self._remember(state.key)
+            await self._recovery.recover(job, state, found, entries)
 
     async def _judge_unknown(
         self, job: DeadJob, state: SessionState, session_id: str, *, is_away: bool
@@ -181,7 +183,7 @@ class Judge:
                 await self._claim_late(job, state, session_id)
                 return
             if entries:
-                logger.warning("a session that ran without Redis crashed", extra={"session": session_id})
+                logger.warning("a session that ran without Redis crashed")
                 await room.close_room(self._api, job.room)
         await self._records.make(session_id)
 

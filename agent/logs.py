@@ -1,8 +1,12 @@
 """How log lines look: text on a terminal, JSON elsewhere; never what was said, a prompt or a secret."""
 
+import contextlib
 import logging
 import sys
 import threading
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 from pythonjsonlogger.json import JsonFormatter
@@ -14,7 +18,24 @@ from agent.settings import Settings
 MOST_JOBS = 1000
 """Jobs whose session is remembered; the oldest is forgotten for a new one."""
 
+_ABOUT: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
+
 _TEXT = "%(asctime)s %(levelname)-7s %(name)s  %(message)s"
+
+
+@contextlib.contextmanager
+def about(fields: Mapping[str, str]) -> Iterator[None]:
+    """
+    Whatever is logged in this block is about one session, also in the tasks and threads that begin in it.
+
+    Args:
+        fields: What its lines say of it: `session` and, where they are known, `bundle` and `digest`.
+    """
+    before = _ABOUT.set(fields)
+    try:
+        yield
+    finally:
+        _ABOUT.reset(before)
 
 
 class _TextFormatter(logging.Formatter):
@@ -28,10 +49,10 @@ class _TextFormatter(logging.Formatter):
 
 class SessionFields(logging.Filter):
     """
-    Puts a job's session, bundle and digest on the lines that name the job alone.
+    Puts the session, bundle and digest on the parent's lines that do not name them.
 
-    Those are the library's lines in the parent about a job's process (livekit-agents 1.8.9). What belongs to
-    a job is seen on the lines of the job itself.
+    Those are of a block that is `about` a session, and the library's about a job's process, which name the
+    job alone (livekit-agents 1.8.9). What belongs to a job is seen on the lines of the job itself.
     """
 
     def __init__(self) -> None:
@@ -42,6 +63,8 @@ class SessionFields(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Every record passes."""
         fields = record.__dict__
+        for name, value in _ABOUT.get().items():
+            fields.setdefault(name, value)
         job = fields.get("job_id")
         if not isinstance(job, str):
             return True

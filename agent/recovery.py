@@ -138,13 +138,11 @@ class Recovery:
             try:
                 await room.dispatch(self._api, job.room, job.agent_name, job.metadata)
             except room.TROUBLE as exc:
-                logger.warning(
-                    "LiveKit could not be asked for an agent: %s", type(exc).__name__, extra=log_fields(found)
-                )
+                logger.warning("LiveKit could not be asked for an agent: %s", type(exc).__name__)
             if await _is_taken(crash.state):
                 return
         if await self.has_another_agent(job):  # its worker is cut off from Redis; the next look tries again
-            logger.warning("an agent without a claim serves a session", extra=log_fields(found))
+            logger.warning("an agent without a claim serves a session")
             return
         await self._give_up(crash, "no worker took it")
 
@@ -165,11 +163,7 @@ class Recovery:
                 if not crash.found.get("live_at") and await room.exists(self._api, crash.job.room):
                     return True
             except room.TROUBLE as exc:
-                logger.warning(
-                    "LiveKit could not be asked who is in the room: %s",
-                    type(exc).__name__,
-                    extra=log_fields(crash.found),
-                )
+                logger.warning("LiveKit could not be asked who is in the room: %s", type(exc).__name__)
             if loop.time() >= until:
                 return False
             await asyncio.sleep(USER_LOOK_SECONDS)
@@ -177,7 +171,7 @@ class Recovery:
     async def _give_up(self, crash: _Crash, why: str) -> None:
         """End it as crashed, and close the room so that nobody sits before a mute agent."""
         session_id = crash.session_id
-        logger.warning("a crashed session is not brought back: %s", why, extra=log_fields(crash.found))
+        logger.warning("a crashed session is not brought back: %s", why)
         if not await asyncio.to_thread(self._records.read, session_id):
             await asyncio.to_thread(self._begin_journal, crash, await crash.state.read())
         await crash.state.end(

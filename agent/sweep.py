@@ -11,7 +11,7 @@ import redis
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from agent import metrics
+from agent import logs, metrics
 from agent.settings import Settings
 from agent.transcripts.database import DatabaseTroubleError
 from agent.transcripts.entries import Entry
@@ -190,23 +190,26 @@ class Records:
 
     def _make(self, session_id: str, *, with_redis: bool = True) -> bool:
         """Make one record; whether that worked."""
-        store = self._redis if with_redis else None
-        try:
-            outcome = finalize(session_id, engine=self._engine, journals=self._settings.journals, redis=store)
-        except (RecordNotMadeError, OSError) as exc:
-            # Moved to the end: what was tried last is tried last again.
-            self._waiting[session_id] = self._waiting.pop(session_id, time.monotonic())
-            metrics.STORE_ERRORS.labels("database").inc()
-            if self.problem is None:
-                logger.error("a record waits: %s", exc)
-            self.problem = str(exc)
-            return False
-        else:
-            if self.problem is not None:
-                logger.info("records can be made again")
-            self.problem = None
-            self._waiting.pop(session_id, None)
-            metrics.count(outcome.action, outcome.added, outcome.end_reason)
-            if with_redis and outcome.action != "nothing":
-                self._forget_keys(session_id)
-            return True
+        with logs.about({"session": session_id}):
+            store = self._redis if with_redis else None
+            try:
+                outcome = finalize(
+                    session_id, engine=self._engine, journals=self._settings.journals, redis=store
+                )
+            except (RecordNotMadeError, OSError) as exc:
+                # Moved to the end: what was tried last is tried last again.
+                self._waiting[session_id] = self._waiting.pop(session_id, time.monotonic())
+                metrics.STORE_ERRORS.labels("database").inc()
+                if self.problem is None:
+                    logger.error("a record waits: %s", exc)
+                self.problem = str(exc)
+                return False
+            else:
+                if self.problem is not None:
+                    logger.info("records can be made again")
+                self.problem = None
+                self._waiting.pop(session_id, None)
+                metrics.count(outcome.action, outcome.added, outcome.end_reason)
+                if with_redis and outcome.action != "nothing":
+                    self._forget_keys(session_id)
+                return True

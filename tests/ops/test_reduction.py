@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from agent import reduction
+from agent import logs, reduction
 from agent.logs import SessionFields
 from agent.reduction import Reduction
 from config_store.dispatch import DispatchError
@@ -240,6 +240,29 @@ def test_exceptions_of_threads_and_collectors_are_lines(kept: Kept, monkeypatch:
     ]  # fmt: skip
     assert all((record.exc_text or "").endswith("in fail\nRuntimeError") for record in kept.records)
     assert sys.excepthook is theirs
+
+
+async def test_a_line_of_a_block_about_a_session_names_it() -> None:
+    """Also one of a thread or task that begins there, and none from elsewhere; what it says itself stays."""
+    fields = SessionFields()
+
+    def seen(**given: str) -> dict[str, str]:
+        record = logging.makeLogRecord(given)
+        fields.filter(record)
+        return {k: v for k, v in vars(record).items() if k not in reduction.STANDARD}
+
+    async def told() -> dict[str, str]:
+        return seen()
+
+    async def one(session: str) -> None:
+        with logs.about({"session": session, "bundle": "b"}):
+            expected = {"session": session, "bundle": "b"}
+            assert await asyncio.to_thread(seen) == expected
+            assert await asyncio.create_task(told()) == expected
+            assert seen(bundle="c") == {"session": session, "bundle": "c"}
+        assert seen() == {}
+
+    await asyncio.gather(one("s"), one("t"))
 
 
 def test_a_line_about_a_job_gets_the_session_that_the_job_told() -> None:

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, event, text
 
 import agent.sweep
+from agent.logs import SessionFields
 from agent.services.valkey import EmbeddedValkey
 from agent.settings import Settings
 from agent.sweep import Records
@@ -203,13 +204,14 @@ async def test_a_sweep_neither_hurries_nor_shouts(
     for session_id in sessions:
         talk(journals, session_id, said=tuple(f"{number} " * 500 for number in range(20)))
     records = Records(Settings(data=tmp_path, redis_url=SecretStr(store_url)), engine)
-    with read_only(database, engine):
+    with caplog.filtering(SessionFields()), read_only(database, engine):
         for _ in range(3):
             await records.sweep(())
         assert len(tried) == 3 * MOST_FAILURES
         assert set(tried) == set(sessions), "those that failed do not stand in the way of the others"
         said = [record for record in caplog.records if "a record waits" in record.message]
         assert len(said) == 1
+        assert vars(said[0])["session"] in sessions
         assert records.waiting() == len(sessions)
     await records.sweep(())
     assert len(list_transcripts(engine, OPERATOR).transcripts) == len(sessions)
