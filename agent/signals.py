@@ -48,8 +48,9 @@ class Signals:
 
     Events go to the user alone and only while the user is there. Sending never blocks the session: one task
     sends the events and drops what cannot be sent; another shows the attributes until the server has them.
-    Events take the data channel and attributes the signalling connection. When that is held up,
-    `set_attributes` waits 5 s and reports nothing (livekit 1.1.21), and no event may wait for it.
+    Events take the data channel and attributes the signalling connection. When that is held up, or the SDK
+    misses the answer, as it does on a busy machine, `set_attributes` waits 5 s and reports nothing
+    (livekit 1.1.21): no event may wait for it, and no later state.
 
     Args:
         room: The room, connected.
@@ -66,6 +67,7 @@ class Signals:
         self._gone.set()
         self._attributes: dict[str, str] = {SESSION_ID: session_id}
         self._changed = asyncio.Event()
+        self._setting: set[asyncio.Task[None]] = set()
         self._events: asyncio.Queue[tuple[str, dict[str, Any]]] = asyncio.Queue()
         self._tasks = [
             asyncio.create_task(self._send(), name="session events"),
@@ -122,9 +124,10 @@ class Signals:
 
     async def close(self) -> None:
         """Send nothing more."""
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._setting]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _send(self) -> None:
         while True:
@@ -149,14 +152,34 @@ class Signals:
             await self._changed.wait()
             self._changed.clear()
             while self._room.isconnected() and not self._shown():
-                try:
-                    await self._room.local_participant.set_attributes(dict(self._attributes))
-                except Exception as exc:  # noqa: BLE001 - as for events
-                    logger.debug("the attributes could not be set: %s", type(exc).__name__)
+                setting = asyncio.create_task(self._set(dict(self._attributes)), name="attributes are set")
+                self._setting.add(setting)
+                setting.add_done_callback(self._setting.discard)
+                # a newer state does not wait for the answer about an older one, which may never come
+                if await self._is_changed_while(setting):
+                    continue
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(SHOWN_SECONDS):
                         await self._changed.wait()
                         self._changed.clear()
+
+    async def _is_changed_while(self, setting: asyncio.Task[None]) -> bool:
+        """Wait for the end of this task or for a change, which comes first; whether it was a change."""
+        change = asyncio.create_task(self._changed.wait())
+        try:
+            await asyncio.wait((setting, change), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            change.cancel()
+        if not self._changed.is_set():
+            return False
+        self._changed.clear()
+        return True
+
+    async def _set(self, attributes: dict[str, str]) -> None:
+        try:
+            await self._room.local_participant.set_attributes(attributes)
+        except Exception as exc:  # noqa: BLE001 - as for events
+            logger.debug("the attributes could not be set: %s", type(exc).__name__)
 
     def _shown(self) -> bool:
         """Whether the server has them."""

@@ -18,6 +18,9 @@ class Road:
         self._target = urlparse(target)
         self.open = asyncio.Event()
         self.open.set()
+        self.back = asyncio.Event()
+        """Cleared: what the target answers waits too, while what is sent to it goes on."""
+        self.back.set()
         self.port = 0
 
     @asynccontextmanager
@@ -33,13 +36,18 @@ class Road:
         else:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target.port)
         await asyncio.gather(
-            self._carry(reader, far_writer), self._carry(far_reader, writer), return_exceptions=True
+            self._carry(reader, far_writer, self.open),
+            self._carry(far_reader, writer, self.open, self.back),
+            return_exceptions=True,
         )
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _carry(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *gates: asyncio.Event
+    ) -> None:
         try:
             while data := await reader.read(65536):
-                await self.open.wait()
+                for gate in gates:
+                    await gate.wait()
                 writer.write(data)
                 await writer.drain()
         finally:

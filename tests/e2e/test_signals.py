@@ -8,7 +8,7 @@ from livekit import api, rtc
 
 from agent.demo.caller import CONNECTION, Caller
 from agent.services.livekit_server import LiveKitServer
-from agent.signals import Signals
+from agent.signals import Signals, State
 from tests.e2e.road import Road
 
 pytestmark = pytest.mark.e2e
@@ -30,6 +30,7 @@ async def connected(road: Road, server: LiveKitServer, name: str) -> AsyncIterat
         yield room
     finally:
         road.open.set()
+        road.back.set()
         await room.disconnect()
 
 
@@ -59,4 +60,21 @@ async def test_an_event_does_not_wait_for_signalling_that_is_held_up(
             assert caller.attributes["session.state"] == "starting"
             road.open.set()
             await caller.wait_attribute("session.state", "ending")
+        await signals.close()
+
+
+async def test_an_attribute_does_not_wait_for_the_answer_about_another(
+    livekit_server: LiveKitServer,
+) -> None:
+    """The SDK waits 5 s for an answer that never comes; what changes meanwhile is shown at once."""
+    name = "signals-unanswered"
+    async with Road(livekit_server.url).built() as road, connected(road, livekit_server, name) as room:
+        signals = Signals(room, name)
+        me = token(livekit_server, name, "caller")
+        async with Caller(livekit_server.url, me, microphone=False) as caller:
+            road.back.clear()
+            states: tuple[State, ...] = ("starting", "live", "user_away", "ending")
+            for state in states:
+                signals.attributes(state=state)
+                await caller.wait_attribute("session.state", state, within=1.0)
         await signals.close()
