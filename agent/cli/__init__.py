@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from agent.cli.output import FAILED, fail
+from agent.cli.streams import end_when_unwritable, prepare
 
 COMMANDS = {
     "demo": "Show the main job on this machine, with no keys: LiveKit, Valkey, SQLite, a worker, callers "
@@ -90,14 +91,20 @@ def run() -> None:
 
     Exit status: that of the command; 2 for a wrong use of it, such as an unknown option; 130 after Ctrl-C.
     """
+    as_json = _json_among(sys.argv)
     try:
+        prepare(sys.argv[1:], as_json=as_json)
         try:
             status: object = typer.main.get_command(build())(prog_name="agent", standalone_mode=False)
+            sys.stdout.flush()  # here, where it may fail
         except TyperException as exc:
             _say_wrong_use(exc)
             status = exc.exit_code
         except typer.Abort:
-            fail("aborted", code="aborted", exit=FAILED, as_json=_json_among(sys.argv))
+            fail("aborted", code="aborted", exit=FAILED, as_json=as_json)
+        except OSError as exc:
+            end_when_unwritable(exc, as_json=as_json)
+            raise
     except typer.Exit as ended:
         status = ended.exit_code
     sys.exit(status if isinstance(status, int) else 0)

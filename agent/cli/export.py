@@ -69,7 +69,9 @@ def export(
             else:
                 _write(output, as_one(found, cast("Format", form.value)))
         except OSError as exc:
-            fail(f"{output or 'output'}: {exc.strerror or exc}", code="output", exit=FAILED)
+            if output is None:
+                raise  # stdout is every command's
+            fail(f"{output}: {exc.strerror or exc}", code="output", exit=FAILED)
 
 
 def _loaded(engine: Engine, session_ids: Iterable[str], owner: Owner) -> Iterator[dict[str, Any]]:

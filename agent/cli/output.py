@@ -29,10 +29,16 @@ def plain(text: str) -> str:
     return text.translate(_CONTROLS)
 
 
+def one_line(text: str) -> str:
+    """`plain` for a text that stands among others in a line: its own ends of lines are spaces."""
+    return plain(" ".join(text.splitlines()))
+
+
 def print_json(value: Any) -> None:
-    """One JSON document on stdout, UTF-8, indented on a terminal and compact elsewhere."""
+    """One JSON document on stdout, indented on a terminal and compact elsewhere; in UTF-8, else in ASCII."""
     indent = 2 if sys.stdout.isatty() else None
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=indent) + "\n")
+    takes_all = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    sys.stdout.write(json.dumps(value, ensure_ascii=not takes_all, indent=indent) + "\n")
 
 
 def fail(message: str, code: str = "failed", exit: int = WRONG_USE, as_json: bool | None = None) -> NoReturn:  # noqa: A002
@@ -48,5 +54,5 @@ def fail(message: str, code: str = "failed", exit: int = WRONG_USE, as_json: boo
     if _json_wanted.get() if as_json is None else as_json:
         sys.stderr.write(json.dumps({"error": {"code": code, "message": message}}, ensure_ascii=False) + "\n")
     else:
-        sys.stderr.write(f"error: {message}\n")
+        sys.stderr.write(f"error: {one_line(message)}\n")
     raise typer.Exit(exit)
