@@ -12,7 +12,7 @@ from agent.commands import command_fields
 from agent.running import NoSuchSessionError, find_session
 from agent.settings import Settings
 from config_store.json_text import JsonRefusedError, parse_object
-from config_store.layer import ALIASES
+from config_store.layer import merged
 from config_store.overrides import MAX_BYTES, TTL_SECONDS, override_key
 from config_store.state import STATE_SECONDS, commands_key, has_ended
 
@@ -104,35 +104,6 @@ async def change_session(settings: Settings, session_id: str, values: Mapping[st
     raise NoAnswerError(
         f"{session_id} did not answer within {ANSWER_SECONDS:g} s; the change is applied when a job serves it"
     )
-
-
-def merged(there: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
-    """
-    An override with more values laid over it, maps deeply.
-
-    A flat word is entered under the path it means, because a path that is there would win over it.
-    """
-    result = dict(there)
-    for name, value in more.items():
-        path = ALIASES.get(name, (name,)) if name != "userName" else (name,)
-        _lay(result, path, value)
-    return result
-
-
-def _lay(at: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
-    *parents, last = path
-    for name in parents:
-        inner = at.get(name)
-        at[name] = dict(inner) if isinstance(inner, Mapping) else {}
-        at = at[name]
-    old = at.get(last)
-    if isinstance(value, Mapping) and isinstance(old, Mapping):
-        inner = dict(old)
-        for name, item in value.items():
-            _lay(inner, (name,), item)
-        at[last] = inner
-    else:
-        at[last] = value
 
 
 def _read(there: bytes | None) -> Mapping[str, Any]:

@@ -138,3 +138,32 @@ def _prompt(layer: Layer, raw: Mapping[str, Any], prompt: Prompt) -> None:
             return
         value = text
     layer.prompt, layer.prompt_word = value, word
+
+
+def merged(there: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    An override with more values laid over it, maps deeply.
+
+    A flat word is entered under the path it means, because a path that is there would win over it.
+    """
+    result = dict(there)
+    for name, value in more.items():
+        path = ALIASES.get(name, (name,)) if name != "userName" else (name,)
+        _lay(result, path, value)
+    return result
+
+
+def _lay(at: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    *parents, last = path
+    for name in parents:
+        inner = at.get(name)
+        at[name] = dict(inner) if isinstance(inner, Mapping) else {}
+        at = at[name]
+    old = at.get(last)
+    if isinstance(value, Mapping) and isinstance(old, Mapping):
+        inner = dict(old)
+        for name, item in value.items():
+            _lay(inner, (name,), item)
+        at[last] = inner
+    else:
+        at[last] = value

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from agent.cli.explained import Explained, lines_of, nested, verdict_lines
-from agent.cli.output import fail, print_json, want_json
+from agent.cli.output import fail, one_line, print_json, want_json
 from agent.providers import registry
 from agent.settings import Settings, environment, load
 from config_store.bundle import Bundle
@@ -69,7 +69,7 @@ def list_bundles(json: Json = False) -> None:
     width = max((len(bundle.name) for bundle in found), default=0)
     for row in rows:
         about = row["description"] or row["title"] or ""
-        typer.echo(f"{row['name']:<{width}}  {row['state']:<9}  {about}".rstrip())
+        typer.echo(one_line(f"{row['name']:<{width}}  {row['state']:<9}  {about}".rstrip()))
 
 
 def _text(bundle: Bundle, key: str) -> str | None:
@@ -250,14 +250,14 @@ def _print_explained(found: Explained | dict[str, Any], json: bool) -> None:
         print_json(found.as_dict() if isinstance(found, Explained) else found)
     elif isinstance(found, Explained):
         for line in lines_of(found):
-            typer.echo(line)
+            typer.echo(one_line(line))
     else:
         preset = f", preset {found['preset']}" if found["preset"] else ""
         typer.echo(f"bundle {found['bundle']}{preset}  {found['digest']}")
         for path, origin in (found["origins"] or {}).items():
-            typer.echo(f"  {path}  {origin}")
+            typer.echo(one_line(f"  {path}  {origin}"))
         for line in verdict_lines(found["verdicts"] or []):
-            typer.echo(line)
+            typer.echo(one_line(line))
 
 
 def _organization(name: str | None) -> str | None:

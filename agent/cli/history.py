@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from agent.cli.output import fail, plain, print_json
+from agent.cli.output import fail, one_line, plain, print_json
 from agent.cli.record_options import Chosen, Json, Organization, SessionId, User, choosing
 from agent.cli.records import local_time, owner_of, records
 from agent.settings import load as load_settings
@@ -96,7 +96,7 @@ def search(
         return
     before, after = ("\x1b[1m", "\x1b[0m") if sys.stdout.isatty() else ("**", "**")
     for hit in hits:
-        typer.echo(plain(f"{local_time(hit.started_at)}  {hit.session_id}  {hit.title or ''}".rstrip()))
+        typer.echo(one_line(f"{local_time(hit.started_at)}  {hit.session_id}  {hit.title or ''}".rstrip()))
         snippet = plain(hit.snippet(*_MARKS))
         typer.echo(f"  {hit.role}: {snippet.replace(_MARKS[0], before).replace(_MARKS[1], after)}")
     if not hits:
@@ -176,7 +176,7 @@ def _print_table(rows: Iterable[dict[str, Any]]) -> None:
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     for line in lines:
         cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        typer.echo(plain("  ".join(cells).rstrip()))
+        typer.echo(one_line("  ".join(cells).rstrip()))
 
 
 def _hit(hit: Hit) -> dict[str, Any]:

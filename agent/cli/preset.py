@@ -11,14 +11,14 @@ import typer
 from sqlalchemy.exc import SQLAlchemyError
 
 from agent.cli.explained import nested
-from agent.cli.output import FAILED, fail, print_json, want_json
+from agent.cli.output import FAILED, fail, one_line, print_json, want_json
 from agent.cli.records import opened
 from agent.settings import Settings, load
 from agent.transcripts.database import DatabaseTroubleError, trouble
 from config_store.dispatch import ORGANIZATION
 from config_store.fields import fields_of
 from config_store.folder import BundleFolder
-from config_store.layer import ALIASES, PROMPTS
+from config_store.layer import ALIASES, PROMPTS, merged
 from config_store.names import is_bundle_name, suggestion
 from config_store.preset import Preset
 from config_store.presets import PresetNameTakenError, PresetNotFoundError, PresetStore
@@ -54,11 +54,14 @@ def _done(work: Callable[[], _T]) -> _T:
 
 
 def _found(store: PresetStore, user: str, organization: str | None, preset: str) -> Preset:
-    """A user's preset by id, else by name."""
-    for found in store.list(user, organization):
-        if preset in (found.id, found.name):
-            return found
-    raise PresetNotFoundError(preset)
+    """A user's preset by id, else by name; one may be named as another one's id is."""
+    presets = store.list(user, organization)
+    found = [each for each in presets if each.id == preset] or [
+        each for each in presets if each.name == preset
+    ]
+    if not found:
+        raise PresetNotFoundError(preset)
+    return found[0]
 
 
 @app.command("list")
@@ -74,7 +77,8 @@ def list_presets(user: User, organization: Organization = None, json: Json = Fal
         print_json([preset.as_dict() for preset in found])
         return
     for preset in found:
-        typer.echo(f"{'*' if preset.is_default else ' '} {preset.id}  {preset.name}  ({preset.bundle})")
+        name = one_line(preset.name)
+        typer.echo(f"{'*' if preset.is_default else ' '} {preset.id}  {name}  ({preset.bundle})")
 
 
 @app.command("show")
@@ -117,13 +121,13 @@ def save(
     json: Json = False,
 ) -> None:
     """
-    Save a preset.
+    Save a preset; what --set names is laid over the settings of --file, maps deeply.
 
     Example: agent preset save --user u1 --name Slowly --bundle interview --set voice_tuning.pace=0.8
     """
     content = _content(file)
     try:
-        settings = {**content.get("settings", {}), **nested(_pair(text) for text in set_ or [])}
+        settings = merged(content.get("settings", {}), nested(_pair(text) for text in set_ or []))
     except ValueError as exc:
         fail(str(exc), "usage")
     final_name, final_bundle = name or content.get("name"), bundle or content.get("bundle")
@@ -146,7 +150,7 @@ def save(
     if json:
         print_json(saved.as_dict())
     else:
-        typer.echo(f"saved {saved.id}  {saved.name}{'  (default)' if saved.is_default else ''}")
+        typer.echo(f"saved {saved.id}  {one_line(saved.name)}{'  (default)' if saved.is_default else ''}")
 
 
 def _content(file: Path | None) -> dict[str, Any]:
@@ -231,7 +235,7 @@ def default_preset(
     if json:
         print_json({"default": chosen})
     else:
-        typer.echo(f"default: {preset}" if preset is not None else "no default")
+        typer.echo(f"default: {one_line(preset)}" if preset is not None else "no default")
 
 
 @app.command("delete")
@@ -252,4 +256,4 @@ def delete_preset(
     if json:
         print_json({"deleted": found.id})
     else:
-        typer.echo(f"deleted {preset}")
+        typer.echo(f"deleted {one_line(preset)}")

@@ -9,7 +9,7 @@ import typer
 
 from agent import settings as process_settings
 from agent.cli.explained import nested, verdict_lines
-from agent.cli.output import FAILED, WRONG_USE, fail, print_json, want_json
+from agent.cli.output import FAILED, WRONG_USE, fail, one_line, print_json, want_json
 from agent.settings import Settings
 
 app = typer.Typer(no_args_is_help=True)
@@ -110,7 +110,7 @@ def override(
         print_json({"session_id": session_id, **answer})
     elif live:
         for line in verdict_lines(answer["verdicts"]):
-            typer.echo(line)
+            typer.echo(one_line(line))
     else:
         typer.echo(f"{session_id}: written; each value gets its verdict when the session begins")
 
@@ -165,7 +165,7 @@ def list_(as_json: Json = False) -> None:
         typer.echo("no session", err=True)
         return
     columns = ("session_id", "phase", "started_at", "bundle", "room", "user_id", "attempts")
-    rows = [columns, *(tuple(str(session[name] or "-") for name in columns) for session in found)]
+    rows = [columns, *(tuple(one_line(str(session[name] or "-")) for name in columns) for session in found)]
     widths = [max(len(row[at]) for row in rows) for at in range(len(columns))]
     for row in rows:
         typer.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -11,6 +11,7 @@ from typing import Any, Self
 import typer
 from aiohttp import web
 
+from agent.cli.output import one_line
 from agent.demo.stage import bundles_folder
 from agent.dev.backend import Backend
 from agent.dev.edits import python_edits
@@ -183,7 +184,7 @@ def _say(line: str) -> None:
 
 
 def _tell(session_id: str, line: str) -> None:
-    typer.echo(f"{session_id}  {line}")
+    typer.echo(one_line(f"{session_id}  {line}"))
 
 
 def _short(file: Path) -> str:

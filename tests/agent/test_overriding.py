@@ -1,6 +1,6 @@
 """Values that are added to an override that is there."""
 
-from agent.overriding import merged
+from config_store.layer import merged
 
 
 def test_maps_are_merged_and_values_replaced() -> None:

@@ -1,6 +1,7 @@
 """Presets and `--set`: what is given on the command line, kept, and shown again."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -62,6 +63,47 @@ bundle: call
 settings:
   metadata: {answer: no, number: 012, day: 2026-01-31, price: "${5}", list: [on, 1e3, 0o14, "0o14"]}
 """
+
+
+def test_set_is_laid_over_the_file(run: Run) -> None:
+    """`save --file F --set path=value` changes that value and keeps what stands beside it, under any name."""
+    user = ("--user", "u1")
+    file = "{name: n, bundle: call, settings: {voice_tuning: {pace: 0.8, loudness: 2}, llm_model: old}}"
+    words = ("--set", "voice_tuning.pace=1.2", "--set", "models.llm.model=new", "--json")
+    saved = json.loads(run("preset", "save", *user, "--file", "-", *words, stdin=file).stdout)["settings"]
+
+    assert saved["voice_tuning"] == {"pace": 1.2, "loudness": 2}
+    assert saved["models"] == {"llm": {"model": "new"}}
+
+
+def test_a_preset_that_is_named_as_another_s_id(run: Run) -> None:
+    """An id finds the preset that has it, whatever others are called."""
+    user = ("--user", "u1")
+    saved = json.loads(run("preset", "save", *user, "--name", "z", "--bundle", "call", "--json").stdout)
+    run("preset", "save", *user, "--name", saved["id"], "--bundle", "call")
+
+    deleted = json.loads(run("preset", "delete", saved["id"], *user, "--json").stdout)
+
+    assert deleted == {"deleted": saved["id"]}
+    assert [preset["name"] for preset in json.loads(run("preset", "list", *user, "--json").stdout)] == [
+        saved["id"]
+    ]
+
+
+def test_names_do_not_command_a_terminal(run: Run, folder: Path) -> None:
+    """Escape sequences and ends of lines in what a user or a bundle is called are shown as signs."""
+    odd = "red\x1b[31m\nalert\x07"
+    (folder / "bundles" / "odd.yaml").write_text(f"description: {json.dumps(odd)}\n")
+    lines = [
+        run("preset", "save", "--user", "u1", "--name", odd, "--bundle", "call").stdout,
+        run("preset", "list", "--user", "u1").stdout,
+        run("preset", "show", f"{odd}!", "--user", "u1", status=2).stderr,
+        run("bundles", "list").stdout.splitlines(keepends=True)[-1],
+    ]
+    for line in lines:
+        assert "red\ufffd[31m alert\ufffd" in line
+        assert line.endswith("\n")
+        assert line.count("\n") == 1
 
 
 def test_settings_are_read_as_bundles_are(run: Run) -> None:
