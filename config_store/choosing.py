@@ -10,6 +10,7 @@ from config_store.errors import (
     BundleNotFoundError,
     ConfigRefused,
     InvalidBundleError,
+    OverrideLateError,
     StoreUnavailableError,
 )
 from config_store.layer import Layer, Prompt, read_layer
@@ -144,8 +145,7 @@ async def _override_layer(dispatch: Dispatch, key: str, stores: Stores, prompt: 
     if found is None:
         return empty
     if found.is_stale:
-        cause = f"revision {dispatch.overrides_rev} of the override did not come within the time budget"
-        stores.failures.append(StoreUnavailableError("Redis", cause))
+        stores.failures.append(OverrideLateError(dispatch.overrides_rev or 0))
     if found.problem is not None:
         empty.say("", "refused", f"the override {found.problem}")
         return empty

@@ -128,6 +128,14 @@ class StoreUnavailableError(Exception):
         super().__init__(f"{store} is not available: {cause}")
 
 
+class OverrideLateError(StoreUnavailableError):
+    """Redis answers, and the revision of the override that the dispatch announced is not there in time."""
+
+    def __init__(self, revision: int) -> None:
+        super().__init__("Redis", "the override is late")
+        self.args = (f"revision {revision} of the override did not come within the time budget",)
+
+
 @dataclass
 class ConfigRefused(Exception):
     """A session that must not start. `reason` is one line without any value that was asked for."""

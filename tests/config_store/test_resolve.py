@@ -389,6 +389,21 @@ async def test_a_null_that_was_asked_for_is_shown(bundles: Bundles) -> None:
     assert Verdict("x", "refused", "why").as_dict() == {"path": "x", "verdict": "refused", "reason": "why"}
 
 
+async def test_an_override_that_is_late_blames_no_store(bundles: Bundles) -> None:
+    """Redis answers; what is told is that the announced revision is not there. An older one counts."""
+    bundles.write({"main": BASIC, "strict": f"{BASIC}\non_store_unavailable: refuse_session\n"})
+    older = Override({"idle_timeout_seconds": 7, "rev": 2}, rev=2, is_stale=True)
+
+    resolved = await bundles.resolve(bundle="main", overrides_rev=3, override=older)
+
+    assert [verdict.reason for verdict in resolved.verdicts if not verdict.path] == [
+        "revision 3 of the override did not come within the time budget; started without it"
+    ]
+    assert resolved.config.idle_timeout_seconds == 7
+    with pytest.raises(ConfigRefused, match=r"^revision 3 of the override did not come within the time"):
+        await bundles.resolve(bundle="strict", overrides_rev=3, override=older)
+
+
 async def test_store_trouble(bundles: Bundles) -> None:
     """A store that does not answer is a verdict, or a refusal where the bundle says so."""
     bundles.write({"main": BASIC, "strict": f"{BASIC}\non_store_unavailable: refuse_session\n"})
