@@ -130,9 +130,9 @@ async def start_session(settings: Settings, wanted: Wanted) -> Started:
         raise NotStartedError(f"LiveKit refused: {exc.code}", code="livekit") from None
     finally:
         await client.aclose()
-    return Started(
-        session_id, name, url, _token(key, secret, name, wanted.user_id or f"user-{session_id}", found)
-    )
+    identity = wanted.user_id or f"user-{session_id}"
+    again = api.RoomAgentDispatch(agent_name=settings.name, metadata=json.dumps({"session_id": session_id}))
+    return Started(session_id, name, url, _token(key, secret, name, identity, again, found))
 
 
 def _room_request(settings: Settings, name: str, metadata: str, wanted: Wanted) -> api.CreateRoomRequest:
@@ -226,7 +226,15 @@ def publishable(modality: str) -> list[str]:
     ]
 
 
-def _token(key: str, secret: str, room_name: str, identity: str, found: dict[str, str]) -> str:
+def _token(
+    key: str, secret: str, room_name: str, identity: str, again: api.RoomAgentDispatch, found: dict[str, str]
+) -> str:
+    """
+    The user's token.
+
+    `again` counts only where the room is gone and the join makes it anew: an agent comes then, and says that
+    the session is over, where the user would sit alone. Into a room that is there it dispatches nothing.
+    """
     stored = found.get("config")
     # not configured yet: whatever any profile takes
     modality = "audio_camera_screenshare"
@@ -237,6 +245,7 @@ def _token(key: str, secret: str, room_name: str, identity: str, found: dict[str
         api.AccessToken(key, secret)
         .with_identity(identity)
         .with_ttl(timedelta(hours=TOKEN_HOURS))
+        .with_room_config(api.RoomConfiguration(agents=[again]))
         .with_grants(
             api.VideoGrants(
                 room_join=True,

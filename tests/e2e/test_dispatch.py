@@ -137,6 +137,16 @@ async def test_an_ended_session_does_not_come_back(worker: RunningWorker) -> Non
     assert (await worker.transcript("old-1"))["end_reason"] == "operator"
 
 
+async def test_a_token_of_session_start_leads_to_no_empty_room(worker: RunningWorker) -> None:
+    """Who comes with it when the session is over is told so and put out, and sits nowhere alone."""
+    started = await worker.session("old-2", user_id="u1")
+    await end(worker, "old-2")
+    async with worker.caller(started) as caller:
+        ended = await caller.wait_event("ended", reason="already_ended")
+        assert ended["session_id"] == "old-2"
+        assert await caller.wait_left() == "ROOM_DELETED"
+
+
 @pytest.mark.parametrize(
     ("metadata", "says"),
     [
