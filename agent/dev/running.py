@@ -79,21 +79,24 @@ class Development:
         self._stop()
 
     async def run(self) -> None:
-        """Run worker and page until SIGINT or SIGTERM."""
+        """Run worker and page until SIGINT or SIGTERM. Raises OSError: nobody takes what is printed."""
         stop = asyncio.Event()
         for name in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(name, stop.set)
-        async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(self._serve_page(), name="page"),
-                tasks.create_task(self._keep_working(), name="worker"),
-            ]
-            watching = tasks.create_task(watch(self._settings, _tell), name="watch")
-            await stop.wait()
-            _say("stopping")
-            for task in running:
-                task.cancel()
-            await end_task(watching)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                running = [
+                    tasks.create_task(self._serve_page(), name="page"),
+                    tasks.create_task(self._keep_working(), name="worker"),
+                ]
+                watching = tasks.create_task(watch(self._settings, _tell), name="watch")
+                await stop.wait()
+                _say("stopping")
+                for task in running:
+                    task.cancel()
+                await end_task(watching)
+        except ExceptionGroup as problems:
+            raise problems.exceptions[0] from None  # the others were told to end by it
 
     def _start_services(self) -> None:
         asked = self._asked

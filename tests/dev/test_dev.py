@@ -179,6 +179,22 @@ def test_ctrl_c_stops_everything(dev: Dev) -> None:
     assert "Traceback" not in "".join(dev.lines)
 
 
+def test_nobody_reads_what_it_says(tmp_path: Path) -> None:
+    """`agent dev | head`: it stops when its next line finds no reader, without a traceback."""
+    environment = {**os.environ, "AGENT_DATA": str(tmp_path / "var"), "AGENT_BUNDLES": str(ROOT / "bundles")}
+    with (tmp_path / "stderr").open("wb") as stderr:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "agent", "dev", "--port", str(free_ports(1)[0])],
+            cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
+        )  # fmt: skip
+        assert process.stdout is not None
+        with process.stdout as lines:
+            while not lines.readline().startswith(b"agent dev  bundles"):
+                assert process.poll() is None
+        assert process.wait(90) == 1
+    assert "Traceback" not in (tmp_path / "stderr").read_text()
+
+
 def test_a_port_in_use_is_one_clear_line() -> None:
     """A page port that somebody else has is refused before anything is started."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
