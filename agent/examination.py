@@ -205,17 +205,15 @@ async def _bundles(settings: Settings) -> Finding:
     wrong = len(report.quarantined)
     if report.folder_problem or not (wrong or report.usable):
         return Finding("bundles", False, f"none in {settings.bundles}", "set AGENT_BUNDLES to their folder")
-    if wrong:
-        return Finding(
-            "bundles", False, f"{wrong} of {wrong + len(report.usable)} cannot be served",
-            "see `agent bundles check`",
-        )  # fmt: skip
     default = settings.default_bundle
-    if default is not None and default not in report.startable:
-        return Finding(
-            "bundles", False, f"AGENT_DEFAULT_BUNDLE is '{default}', with which no session can start",
-            "name one of `agent bundles list` that is startable",
-        )  # fmt: skip
+    no_default = default is not None and default not in report.startable
+    said = f"AGENT_DEFAULT_BUNDLE is '{default}', with which no session can start" if no_default else ""
+    if wrong:
+        what = f"{wrong} of {wrong + len(report.usable)} cannot be served"
+        what += f", and {said}" if said else ""
+        return Finding("bundles", False, what, "see `agent bundles check`")
+    if said:
+        return Finding("bundles", False, said, "name one of `agent bundles list` that is startable")
     return Finding("bundles", True, f"{len(report.usable)} in {settings.bundles}")
 
 

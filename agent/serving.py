@@ -94,8 +94,10 @@ async def _redis(settings: Settings) -> AsyncIterator[Settings]:
     valkey = EmbeddedValkey(settings.data)
     try:
         await asyncio.to_thread(valkey.start)
-    except (ValkeyError, OSError) as exc:
+    except ValkeyError as exc:
         raise StartError(str(exc), code="valkey") from None
+    except OSError as exc:
+        raise _no_data(exc) from None
     logger.info("using the embedded Valkey under %s; set REDIS_URL for one of your own", settings.data)
     try:
         yield Settings(**{**dict(settings), "redis_url": valkey.url})
@@ -109,7 +111,13 @@ def _bundles(settings: Settings) -> Bundles:
         bundles.compile()
     except NoBundleError as exc:
         raise StartError(str(exc), code="no_bundle", is_wrong_use=True, report=exc.report) from None
+    except OSError as exc:
+        raise _no_data(exc) from None
     return bundles
+
+
+def _no_data(exc: OSError) -> StartError:
+    return StartError(f"{exc.filename}: {exc.strerror}; set AGENT_DATA to a writable folder", code="data")
 
 
 async def _modules(trial: Trial) -> None:

@@ -128,6 +128,8 @@ class Settings(BaseSettings):
             try:
                 parts = urlsplit(value.get_secret_value())
                 is_known = parts.scheme in _DATABASES and (parts.port or True)
+                if parts.scheme == "sqlite" and parts.path in ("", "/", "/:memory:"):
+                    is_known = False  # in memory: what is written is gone with the connection
             except ValueError:
                 is_known = False
             if not is_known:

@@ -39,5 +39,9 @@ def dev(
         fail(str(exc), code="port_taken")
     except KeyboardInterrupt:  # before everything was up
         raise typer.Exit(INTERRUPTED) from None
+    except OSError as exc:
+        if exc.filename is None:  # of the output
+            raise
+        fail(f"{exc.filename}: {exc.strerror}; set AGENT_DATA to a writable folder", code="data", exit=FAILED)
     except (ServerUnavailableError, LiveKitServerError, ValkeyError) as exc:
         fail(str(exc), code="services", exit=FAILED)

@@ -122,7 +122,8 @@ def stats(
     typer.echo(f"{by.value:<24} sessions     hours     turns      tokens  characters")
     for row in rows:
         typer.echo(
-            f"{row[by.value] or '-':<24} {row['sessions']:>8} {row['duration_seconds'] / 3600:>9.2f} "
+            f"{one_line(row[by.value] or '-'):<24} {row['sessions']:>8} "
+            f"{row['duration_seconds'] / 3600:>9.2f} "
             f"{row['turns']:>9} {row['tokens']:>11} {row['characters']:>11}"
         )
 

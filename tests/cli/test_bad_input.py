@@ -172,6 +172,33 @@ def test_start_with_a_redis_that_never_answers(folder: Path, livekit_server: Liv
     assert "REDIS_URL does not answer" in last_line(result)
 
 
+@pytest.mark.parametrize(
+    ("command", "redis"), [("start", False), ("start", True), ("dev", False)], ids=["start", "Redis", "dev"]
+)
+def test_a_worker_with_no_place_for_its_data(
+    folder: Path, livekit_server: LiveKitServer, valkey_url: str, command: str, redis: bool
+) -> None:
+    """A file is where the folder should be: one line names it and the setting, without a traceback."""
+    (folder / "file").write_text("")
+    environment = {**livekit_server.environment, "AGENT_DATA": str(folder / "file" / "data")}
+    result = agent(
+        command, folder=folder, environment={**environment, **({"REDIS_URL": valkey_url} if redis else {})}
+    )
+
+    assert result.returncode == 1
+    assert str(folder / "file" / "data") in last_line(result)
+    assert last_line(result).endswith("set AGENT_DATA to a writable folder")
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
+def test_a_database_in_memory_is_refused(folder: Path, url: str) -> None:
+    """It would lose every record and ask for `agent db upgrade` for ever."""
+    result = agent("db", "check", folder=folder, environment={"DATABASE_URL": url})
+
+    assert result.returncode == 2
+    assert last_line(result).startswith("error: DATABASE_URL: not a database URL")
+
+
 def test_a_setting_with_a_wrong_value_names_the_variable(folder: Path) -> None:
     """A value that cannot be used is said with the variable's name, as JSON when JSON was asked for."""
     result = agent("session", "list", "--json", folder=folder, environment={"AGENT_HTTP_PORT": "eighty"})

@@ -309,6 +309,9 @@ async def test_modules_and_the_default_bundle(right: dict[str, Any]) -> None:
     assert not default.ok
     assert "'goood'" in default.what
     assert (await found(right, "bundles", default_bundle="good")).ok
+    (right["bundles"] / "bad.yaml").write_text("agents: 5\n")
+    both = await found(right, "bundles", default_bundle="goood")
+    assert both.what.startswith("1 of 2 cannot be served, and AGENT_DEFAULT_BUNDLE is 'goood'")
 
 
 async def test_the_cap_and_where_it_comes_from(right: dict[str, Any]) -> None:
