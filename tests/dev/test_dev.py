@@ -159,6 +159,20 @@ def test_an_edit_of_a_bundle_counts_for_the_next_call(page: Page, dev: Dev) -> N
     assert sum("ready: open" in line for line in dev.lines) == 1
 
 
+def test_long_words_stay_inside_their_card(page: Page, dev: Dev) -> None:
+    """A name and a description without a place to break them are broken anyway, and are never markup."""
+    words = f"name: <b>{'x' * 90}</b>\ndescription: {'y' * 90}\n"
+    (dev.folder / "bundles" / "long.yaml").write_text(f"include: [demo]\n{words}")
+    page.wait_for_function(
+        "async () => (await (await fetch('/api/bundles')).json()).some((bundle) => bundle.name === 'long')"
+    )
+    page.reload()
+
+    expect(page.locator(".card", has_text="long · ")).to_contain_text(f"<b>{'x' * 90}</b>")
+    wide, visible = page.locator(".setup").evaluate("(part) => [part.scrollWidth, part.clientWidth]")
+    assert wide <= visible
+
+
 def test_an_edit_of_python_starts_the_worker_again(dev: Dev) -> None:
     """Saving a module of AGENT_MODULES brings a new worker, which gets ready."""
     (dev.folder / "edited_tools.py").write_text("VERSION = 2\n")
