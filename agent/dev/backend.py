@@ -40,6 +40,10 @@ class Backend:
         from agent.starting import NotStartedError, Wanted, start_session
 
         if not await asyncio.to_thread(self._worker.is_ready):
+            if self._worker.pid is None:  # nothing but an edit brings it back
+                raise AskedWrongError(
+                    "the worker has ended, the terminal says why; the next edit of Python starts it again"
+                )
             raise AskedWrongError("the worker is not ready yet; try again in a moment")
         try:
             started = await start_session(

@@ -173,6 +173,30 @@ def test_long_words_stay_inside_their_card(page: Page, dev: Dev) -> None:
     assert wide <= visible
 
 
+def worker_of(process: int) -> int:
+    """The process of `agent start` that this one started."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    tasks = [task for task in Path(f"/proc/{process}/task").iterdir() if task.name != str(process)]
+    children += [child for task in tasks for child in (task / "children").read_text().split()]
+    return next(int(child) for child in children if _read_command(Path("/proc") / child).endswith(b"start\0"))
+
+
+def test_a_worker_that_is_gone_is_said_on_the_page(page: Page, dev: Dev) -> None:
+    """Whoever presses Join then is told what brings it back, and not to wait; an edit of Python does."""
+    page.reload()
+    expect(page.get_by_role("button", name="Join")).to_be_enabled()
+    worker = worker_of(dev.process.pid)
+    os.kill(worker, signal.SIGKILL)
+    page.wait_for_function(
+        """async () => (await (await fetch('/api/sessions', {
+            method: 'POST', headers: {'Content-Type': 'application/json'},
+            body: JSON.stringify({bundle: 'demo', user_id: 'u', overrides: {}}),
+        })).json()).error?.startsWith('the worker has ended')"""
+    )
+    page.get_by_role("button", name="Join").click()
+    expect(page.locator("#problem")).to_contain_text("the next edit of Python starts it again")
+
+
 def test_an_edit_of_python_starts_the_worker_again(dev: Dev) -> None:
     """Saving a module of AGENT_MODULES brings a new worker, which gets ready."""
     (dev.folder / "edited_tools.py").write_text("VERSION = 2\n")
