@@ -27,22 +27,27 @@ class Chat:
     Takes what comes on `lk.chat`.
 
     livekit's own input drops a text that is quicker than the news of who joined, so the room is asked here.
+    Texts that come close together are read at the same time, and the SDK finishes them in any order: each one
+    waits for those that its writer sent before.
 
     Args:
         room: Where the texts come.
         people: Who the user is.
         session: livekit's session, which answers.
-        acted: Called when the user wrote something.
+        wrote: Called with each text that is a turn, as soon as it is there; a tool at work can hold up its
+            answer for seconds, and the process may end meanwhile.
     """
 
     def __init__(
-        self, room: rtc.Room, people: People, session: AgentSession[Any], acted: Callable[[], None]
+        self, room: rtc.Room, people: People, session: AgentSession[Any], wrote: Callable[[str], None]
     ) -> None:
         self._people = people
         self._session = session
-        self._acted = acted
+        self._wrote = wrote
         self._taken: list[float] = []
         self._reading: set[asyncio.Task[None]] = set()
+        self._latest: dict[str, asyncio.Event] = {}  # by writer: set once the last text is dealt with
+        self._answering = asyncio.Lock()
         room.register_text_stream_handler(TOPIC, self._on_text)
 
     def stop(self) -> None:
@@ -51,27 +56,45 @@ class Chat:
             task.cancel()
 
     def _on_text(self, reader: rtc.TextStreamReader, identity: str) -> None:
-        task = asyncio.create_task(self._read(reader, identity), name="chat")
+        before, here = self._latest.get(identity), asyncio.Event()
+        self._latest[identity] = here
+        task = asyncio.create_task(self._take(reader, identity, before, here), name="chat")
         self._reading.add(task)
         task.add_done_callback(self._reading.discard)
 
-    async def _read(self, reader: rtc.TextStreamReader, identity: str) -> None:
+    async def _take(
+        self, reader: rtc.TextStreamReader, identity: str, before: asyncio.Event | None, here: asyncio.Event
+    ) -> None:
         """Make a turn of it when it comes from the user."""
+        try:
+            text = await self._read(reader)
+            if before is not None:
+                await before.wait()
+            if not text or identity != self._people.user or not self._is_within_limits(text):
+                return
+            self._wrote(text)
+        finally:
+            here.set()
+        async with self._answering:  # in the order in which they were written
+            with contextlib.suppress(RuntimeError):  # nobody may interrupt: the text is answered afterwards
+                await self._session.interrupt()
+            self._session.generate_reply(user_input=text)
+
+    async def _read(self, reader: rtc.TextStreamReader) -> str:
+        """The text, once there is a user; empty when it does not come in time."""
         try:
             async with asyncio.timeout(ARRIVAL_SECONDS):
                 text = (await reader.read_all()).strip()
                 await self._people.known.wait()
         except (TimeoutError, rtc.StreamError):
-            return
-        if not text or identity != self._people.user:
-            return
+            return ""
+        return text
+
+    def _is_within_limits(self, text: str) -> bool:
         now = asyncio.get_running_loop().time()
         self._taken = [at for at in self._taken if now - at < 10.0]
         if len(text) > MOST_CHARACTERS or len(self._taken) >= MOST_PER_10_SECONDS:
             logger.info("a chat text was dropped", extra={"characters": len(text)})
-            return
+            return False
         self._taken.append(now)
-        self._acted()
-        with contextlib.suppress(RuntimeError):  # nobody may interrupt: the text is answered afterwards
-            await self._session.interrupt()
-        self._session.generate_reply(user_input=text)
+        return True

@@ -114,7 +114,7 @@ class Conversation:
             stage=self,
         )
         self._session: AgentSession[None] = self._make_session()
-        self._chat = Chat(ctx.room, people, self._session, lambda: self._user_acted(final=True))
+        self._chat = Chat(ctx.room, people, self._session, self._on_written)
         self._failing = Failing(self._session, config=lambda: self._config, people=people, ending=ending)
 
     # ------------------------------------------------------------------ making
@@ -355,6 +355,10 @@ class Conversation:
             self._user_acted(final=event.is_final)
             if self._ears is not None and (identity := self._ears.other_speaker()) is not None:
                 library.caption_as(self._session, identity)
+
+    def _on_written(self, text: str) -> None:
+        self._notes.wrote(text)
+        self._user_acted(final=True)
 
     def _speaker(self, start: float, end: float) -> str | None:
         return self._ears.speakers.loudest(start, end) if self._ears else None

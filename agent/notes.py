@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from livekit.agents import AgentSession, ConversationItemAddedEvent, ErrorEvent, SpeechCreatedEvent, llm
+from livekit.agents.utils import shortuuid
 
 from agent import library
 from agent.heard import Heard, Segment, heard_prefix, part_heard
@@ -55,6 +56,7 @@ class Notes:
         self._session: AgentSession[Any] | None = None
         self._usage: list[dict[str, Any]] = []
         self._expected_at: float | None = None
+        self._written: list[str] = []  # texts that are noted and not yet in livekit's history
 
     def follow(self, session: AgentSession[Any]) -> None:
         """Note what this session does from now on."""
@@ -67,6 +69,20 @@ class Notes:
     def expect_sound(self) -> None:
         """The user is here and is to be greeted: how long until the first sound?"""
         self._expected_at = self._loop.time()
+
+    def wrote(self, text: str) -> None:
+        """The user wrote this; noted at once, because livekit takes it up when nothing else is going on."""
+        self._written.append(text)
+        now = timestamp()
+        self._journal.append(
+            "user",
+            item_id=shortuuid("written_"),
+            identity=self._people.user,
+            text=text,
+            created_at=now,
+            started_at=now,
+            ended_at=now,
+        )
 
     def provider_changed(self, kind: str, provider: str, works: bool) -> None:
         """One of a list of fallbacks failed, or works again."""
@@ -107,6 +123,9 @@ class Notes:
 
     def _journal_user(self, item: llm.ChatMessage) -> None:
         spoke = item.metrics.get("started_speaking_at")
+        if not spoke and item.text_content in self._written:
+            self._written.remove(item.text_content)
+            return
         started = spoke or item.created_at
         ended = item.metrics.get("stopped_speaking_at") or item.created_at
         self._journal.append(

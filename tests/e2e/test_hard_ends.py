@@ -114,6 +114,26 @@ async def test_a_segfault_is_survived(worker: RunningWorker) -> None:
 
 
 @together.situation
+async def test_what_was_written_while_a_tool_worked_survives_a_kill(worker: RunningWorker) -> None:
+    """It is in the record once, and the next process answers it."""
+    started = await worker.session("written-kill", bundle="life")
+    async with worker.caller(started, microphone=False) as caller:
+        await caller.wait_words("Welcome", within=20)
+        await quiet(caller)
+        await caller.write("take all the time")
+        await journalled(worker, "written-kill", "tool_call")
+        await caller.write("what are your opening hours")
+        await journalled(worker, "written-kill", "opening hours")
+        os.kill(int((await worker.state("written-kill"))["pid"]), signal.SIGKILL)
+        await caller.wait_event("resumed", attempt=2, within=15)
+        await caller.wait_words("nine to five", within=20)
+        await end_session(worker.settings, "written-kill", reason="operator", wait=False)
+        await caller.wait_event("ended", within=20)
+    record = await worker.transcript("written-kill", within=40)
+    assert said(record, "user") == ["take all the time", "what are your opening hours"]
+
+
+@together.situation
 async def test_a_process_that_dies_before_its_claim_is_replaced(worker: RunningWorker) -> None:
     """The parent claims the session in its name and has it served, and the user notices nothing."""
     started = await worker.session(DIES_BEFORE_ITS_CLAIM)
@@ -252,6 +272,16 @@ async def test_a_silence_goes_on_through_a_crash(worker: RunningWorker) -> None:
 async def quiet(caller: Caller) -> None:
     """The agent has said everything."""
     await caller.heard_all(after=caller.joined_at)
+
+
+async def journalled(worker: RunningWorker, session_id: str, words: str) -> None:
+    """The session's journal on disk has this in it."""
+    await eventually(lambda: words in journal_text(worker, session_id), f"{words} in the journal", 10)
+
+
+def journal_text(worker: RunningWorker, session_id: str) -> str:
+    """All that a live session has journalled."""
+    return "".join(path.read_text() for path in worker.settings.journals.glob(f"*{session_id}*/*.journal"))
 
 
 async def until_state(worker: RunningWorker, session_id: str, field: str) -> dict[str, str]:
