@@ -144,9 +144,11 @@ class Notes:
         text = item.text_content or ""
         if segment is None:
             moment = _moment(item.created_at)
+            cut = "part" if item.interrupted else "all"
+            part = cut if self._people.present else "none"
             self._journal.append(
                 "agent", speech_id=item.id, item_id=item.id, agent=self._agent(), text=text, final=True,
-                interrupted=item.interrupted, heard="part" if item.interrupted else "all",
+                interrupted=part != "all", heard=part,
                 created_at=moment, started_at=moment, ended_at=moment,
             )  # fmt: skip
             return
@@ -171,7 +173,7 @@ class Notes:
                 else heard_prefix(segment.text, played, segment.audio_seconds)
             )
         part = "all" if not segment.interrupted and words else part_heard(words, segment.text)
-        if segment.to_nobody:
+        if segment.to_nobody or (self._is_in_writing and not self._people.present):
             # Played while the user was away: not heard, or its end only by one who came back meanwhile.
             part, words = ("part", words) if words and self._people.present else ("none", "")
         self._append_agent(segment, words or segment.text, part, final=True)
@@ -240,6 +242,11 @@ class Notes:
             "a provider failed", extra={"source": source, "error": type(cause).__name__,
                                         "recoverable": getattr(error, "recoverable", None)},
         )  # fmt: skip
+
+    @property
+    def _is_in_writing(self) -> bool:
+        """Whether no voice is played, so that words reach the user when they are made."""
+        return self._session is not None and self._session.output.audio is None
 
     def _agent(self) -> str:
         return self._session.current_agent.id if self._session else ""

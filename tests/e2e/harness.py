@@ -227,3 +227,13 @@ def said(transcript: dict[str, Any], role: str) -> list[str]:
 def dispatch_metadata(**fields: Any) -> str:
     """Dispatch metadata as an application writes it."""
     return json.dumps(fields)
+
+
+async def journalled(worker: RunningWorker, session_id: str, words: str, *, times: int = 1) -> None:
+    """Wait until the journal of a live session has these words so often."""
+
+    def found() -> bool:
+        paths = worker.settings.journals.glob(f"{session_id}/*.journal")
+        return sum(path.read_text().count(words) for path in paths) >= times
+
+    await eventually(found, f"{words!r} in the journal of {session_id}")

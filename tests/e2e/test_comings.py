@@ -12,7 +12,7 @@ from livekit import api, rtc
 from agent.demo.caller import Caller
 from agent.demo.microphone import Microphone
 from agent.running import end_session
-from tests.e2e.harness import RunningWorker, dispatch_metadata, said
+from tests.e2e.harness import RunningWorker, dispatch_metadata, journalled, said
 from tests.e2e.together import Together
 
 pytestmark = pytest.mark.e2e
@@ -326,6 +326,25 @@ async def test_a_talk_in_writing_needs_no_audio(worker: RunningWorker) -> None:
 
     assert tracks == []
     assert said(record, "user") == ["where is order seven"]
+
+
+@together.situation
+async def test_an_answer_in_writing_to_nobody_is_not_heard(worker: RunningWorker) -> None:
+    """As with a voice: what was answered while the user was away is `none`, and answered again after it."""
+    started = await worker.session("letters", bundle="letters", overrides={"rejoin_grace_seconds": 15})
+    async with worker.caller(started, microphone=False) as caller:
+        await caller.wait_words("Welcome", within=20)
+        await caller.write("take your time")
+        await caller.until(
+            lambda: "thinking" in caller.attributes.get("lk.agent.state", ""), "a tool at work"
+        )
+    await journalled(worker, "letters", "It is done now", times=2)  # the tool's result, and the agent's words
+    async with worker.caller(started, microphone=False) as caller:
+        await caller.wait_words("It is done now", within=20)
+        record = await record_of(worker, "letters")
+
+    answers = [i for i in record["items"] if i.get("text") == "It is done now."]  # type: ignore[attr-defined]
+    assert [(i["heard"], i["interrupted"]) for i in answers] == [("none", True), ("all", False)]
 
 
 @together.situation

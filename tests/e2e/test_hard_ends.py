@@ -11,7 +11,7 @@ import pytest
 
 from agent.demo.caller import Caller
 from agent.running import end_session
-from tests.e2e.harness import RunningWorker, eventually, said
+from tests.e2e.harness import RunningWorker, eventually, journalled, said
 from tests.e2e.test_comings import kind_token
 from tests.e2e.together import Together
 from tests.e2e.tools import DIES_BEFORE_ITS_CLAIM
@@ -272,16 +272,6 @@ async def test_a_silence_goes_on_through_a_crash(worker: RunningWorker) -> None:
 async def quiet(caller: Caller) -> None:
     """The agent has said everything."""
     await caller.heard_all(after=caller.joined_at)
-
-
-async def journalled(worker: RunningWorker, session_id: str, words: str) -> None:
-    """The session's journal on disk has this in it."""
-    await eventually(lambda: words in journal_text(worker, session_id), f"{words} in the journal", 10)
-
-
-def journal_text(worker: RunningWorker, session_id: str) -> str:
-    """All that a live session has journalled."""
-    return "".join(path.read_text() for path in worker.settings.journals.glob(f"*{session_id}*/*.journal"))
 
 
 async def until_state(worker: RunningWorker, session_id: str, field: str) -> dict[str, str]:
