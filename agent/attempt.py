@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,6 @@ from agent.ending import SUPERSEDED, End
 from agent.lease import Lease
 from agent.metrics import FIGURE
 from agent.settings import Settings
-from agent.signals import timestamp
 from agent.tracing import Trace
 from agent.transcripts.journal import Journal
 from agent.transcripts.redaction import redactor
@@ -159,6 +159,7 @@ class Attempt:
             redact=redactor([rule if isinstance(rule, str) else rule.model_dump() for rule in rules]),
             secrets=secrets_of(self.settings, self.keys, variables),
             shipper=Shipper(self.redis_url, self.session_id) if self.claimed.guarded else None,
+            began=self.lease.now(),
         )
         job = self._ctx.job
         self._journal.append(
@@ -170,7 +171,7 @@ class Attempt:
             organization=self.dispatch.organization,
             user_id=self.user_id,
             metadata=dict(self.dispatch.metadata),
-            started_at=timestamp(),
+            started_at=self._journal.time_at(time.monotonic()),
         )
 
     def _journal_config(self, resolved: Resolved) -> None:

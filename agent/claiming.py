@@ -16,6 +16,7 @@ from agent.people import agent_identity
 from agent.settings import Settings
 from agent.tracing import Trace
 from agent.transcripts.conversation import conversation
+from agent.transcripts.entries import seconds_of
 from agent.transcripts.reading import is_session_written, read_journals
 from config_store.dispatch import DispatchError, parse_dispatch
 from config_store.overrides import override_key
@@ -73,10 +74,13 @@ def _unguarded(settings: Settings, session_id: str) -> Claim:
     """
     if is_session_written(settings.journals, session_id):
         return Claim("new", session_id)
-    talk = conversation(read_journals(settings.journals, session_id))
+    entries = read_journals(settings.journals, session_id)
+    talk = conversation(entries)
     if not talk.attempts or talk.end is not None:
         return Claim("new", session_id)
-    return Claim("resume", session_id, now_ms=round(time.time() * 1000), attempt=talk.attempts + 1)
+    # The attempt before counted from Redis TIME: what it wrote is past, whatever this machine's clock says.
+    now = max(time.time(), *(seconds_of(entry.get("at")) or 0.0 for entry in entries))
+    return Claim("resume", session_id, now_ms=round(now * 1000), attempt=talk.attempts + 1)
 
 
 async def _unless_ended_before(claimed: Claim, state: SessionState, client: Redis) -> Claim:

@@ -5,8 +5,8 @@ A *segment* is one stretch of text that is spoken in one piece: a speech has sev
 between. Right with captions on and off, because the words are counted from the audio that was played.
 """
 
+import time
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Literal
 
 TYPICAL_CHARACTERS_PER_SECOND = 15.0
@@ -38,7 +38,8 @@ class Segment:
 
     id: str
     agent: str
-    created_at: datetime
+    created_at: float
+    """When it was planned; this and the two below in seconds of `time.monotonic`."""
     text: str = ""
     """What was planned to be said, as far as it is known."""
     audio_seconds: float = 0.0
@@ -47,8 +48,8 @@ class Segment:
     """Whether all audio has been made."""
     started: float | None = None
     """When playing began, on the session's monotonic clock."""
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
     played_seconds: float | None = None
     """How much was played, once that is over."""
     interrupted: bool = False
@@ -86,7 +87,7 @@ class Heard:
     def plan(self, speech_id: str, agent: str) -> Segment:
         """A new segment of this speech."""
         self._count += 1
-        segment = Segment(f"{speech_id}/{self._count}", agent, datetime.now(UTC))
+        segment = Segment(f"{speech_id}/{self._count}", agent, time.monotonic())
         self.segments.append(segment)
         return segment
 
@@ -109,14 +110,14 @@ class Heard:
         ) is None:
             segment = next((s for s in self.segments if s.started is None), None)
         if segment is not None:
-            segment.started, segment.started_at = now, datetime.now(UTC)
+            segment.started, segment.started_at = now, time.monotonic()
             segment.to_nobody = to_nobody
 
     def playback_finished(self, position: float, *, interrupted: bool) -> None:
         """The segment that was being played is over."""
         if (segment := self.playing()) is not None:
             segment.played_seconds = position
-            segment.ended_at = datetime.now(UTC)
+            segment.ended_at = time.monotonic()
             segment.interrupted = interrupted
 
     def forget(self, segment: Segment) -> None:

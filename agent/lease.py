@@ -65,8 +65,14 @@ class Lease:
 
     def redis_ms(self) -> int:
         """Redis TIME now, in milliseconds, by this process's clock since the claim; 0 when unguarded."""
-        gone = asyncio.get_running_loop().time() - self._claimed_at
-        return self.claimed.now_ms + round(gone * 1000) if self.claimed.guarded else 0
+        return round(self._now() * 1000) if self.claimed.guarded else 0
+
+    def now(self) -> float | None:
+        """The same in seconds, also of an unguarded claim that knows the time; None: it does not."""
+        return self._now() if self.claimed.now_ms else None
+
+    def _now(self) -> float:
+        return self.claimed.now_ms / 1000 + asyncio.get_running_loop().time() - self._claimed_at
 
     async def write(self, **fields: str | int) -> None:
         """Write to the session's state; a store in trouble does not hold up the call."""

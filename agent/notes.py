@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
 from livekit.agents import AgentSession, ConversationItemAddedEvent, ErrorEvent, SpeechCreatedEvent, llm
@@ -13,7 +13,6 @@ from agent import library
 from agent.heard import Heard, Segment, heard_prefix, part_heard
 from agent.metrics import FIGURE, FIRST_AUDIO
 from agent.people import People
-from agent.signals import timestamp
 from agent.transcripts.journal import Journal
 
 PROGRESS_SECONDS = 0.5
@@ -73,7 +72,7 @@ class Notes:
     def wrote(self, text: str) -> None:
         """The user wrote this; noted at once, because livekit takes it up when nothing else is going on."""
         self._written.append(text)
-        now = timestamp()
+        now = self._journal.time_at(time.monotonic())
         self._journal.append(
             "user",
             item_id=shortuuid("written_"),
@@ -133,9 +132,9 @@ class Notes:
             item_id=item.id,
             identity=(self._speaker(spoke, ended) if spoke else None) or self._people.user,
             text=item.text_content or "",
-            created_at=_moment(item.created_at),
-            started_at=_moment(started),
-            ended_at=_moment(ended),
+            created_at=self._journal.time_of(item.created_at),
+            started_at=self._journal.time_of(started),
+            ended_at=self._journal.time_of(ended),
         )
 
     def _journal_agent(self, item: llm.ChatMessage) -> None:
@@ -143,7 +142,7 @@ class Notes:
         segment = self._heard.of(speech_id) if speech_id else None
         text = item.text_content or ""
         if segment is None:
-            moment = _moment(item.created_at)
+            moment = self._journal.time_of(item.created_at)
             cut = "part" if item.interrupted else "all"
             part = cut if self._people.present else "none"
             self._journal.append(
@@ -189,9 +188,9 @@ class Notes:
             final=final,
             interrupted=segment.interrupted or part != "all" if final else True,
             heard=part,
-            created_at=timestamp(segment.created_at),
-            started_at=timestamp(started),
-            ended_at=timestamp(segment.ended_at) if segment.ended_at else timestamp(),
+            created_at=self._journal.time_at(segment.created_at),
+            started_at=self._journal.time_at(started),
+            ended_at=self._journal.time_at(segment.ended_at or time.monotonic()),
         )
 
     async def follow_progress(self) -> None:
@@ -250,11 +249,6 @@ class Notes:
 
     def _agent(self) -> str:
         return self._session.current_agent.id if self._session else ""
-
-
-def _moment(seconds: float) -> str:
-    """A wall-clock time of the library, as in our formats."""
-    return timestamp(datetime.fromtimestamp(seconds, UTC))
 
 
 def _usage(usage: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from agent.transcripts.acknowledged import Acknowledged
 from agent.transcripts.append_file import AppendFile
-from agent.transcripts.entries import VERSION, Entry, to_line, utc_now
+from agent.transcripts.entries import VERSION, Entry, iso_from_seconds, to_line
 from agent.transcripts.masking import Redact, mask
 from agent.transcripts.paths import SUFFIX, session_folder
 from agent.transcripts.shipping import Shipper
@@ -42,6 +42,7 @@ class Journal:
         redact: Redact | None = None,
         secrets: Sequence[str] = (),
         shipper: Shipper | None = None,
+        began: float | None = None,
     ) -> None:
         """
         Starts the writing thread; touches no disk.
@@ -53,7 +54,11 @@ class Journal:
             redact: What is done to words before they are written; None: nothing.
             secrets: Values that are replaced by `[secret]` wherever they turn up.
             shipper: Where a second copy goes; closed with the journal. None: nowhere.
+            began: Seconds since 1970 now, by the clock that all attempts of the session share; None: by this
+                machine's. Time is counted on from there, so that a clock that is wrong here, or set while the
+                session runs, neither reorders it nor stretches it.
         """
+        self._zero = (time.time() if began is None else began) - time.monotonic()
         self.session_id = session_id
         self.attempt = attempt
         self.writer = tokens.token_hex(4)
@@ -77,6 +82,14 @@ class Journal:
         self._closing = _Mark()
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
+
+    def time_at(self, moment: float) -> str:
+        """The journal's time at a moment of `time.monotonic`, ISO 8601 in UTC with milliseconds."""
+        return iso_from_seconds(self._zero + moment)
+
+    def time_of(self, seconds: float) -> str:
+        """The same of a time of this machine's wall clock, seconds since 1970; never later than now."""
+        return self.time_at(time.monotonic() - max(0.0, time.time() - seconds))
 
     @property
     def lost(self) -> int:
@@ -139,8 +152,8 @@ class Journal:
         return done
 
     def _frame(self, number: int, entry_type: str) -> Entry:
-        # Never earlier than the entry before, so that a clock that was set back does not reorder a session.
-        self._latest_at = max(self._latest_at, utc_now())
+        # Never earlier than the entry before: several threads append.
+        self._latest_at = max(self._latest_at, self.time_at(time.monotonic()))
         return {
             "v": VERSION,
             "attempt": self.attempt,
