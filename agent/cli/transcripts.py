@@ -52,6 +52,12 @@ def finalize_(
                 found = list(orphans(settings.journals, redis, idle_seconds=idle))
             elif is_over(session_id, settings.journals, redis, idle_seconds=idle):
                 found = [session_id]
+            elif is_over(session_id, settings.journals, redis, idle_seconds=0):
+                fail(
+                    f"session {session_id!r} has no end and was written less than {idle:g} s ago; nobody "
+                    "serves it as far as this command sees: `--idle 0` takes it for over",
+                    "live_session",
+                )
             else:
                 fail(
                     f"session {session_id!r} is not over; `agent session end {session_id}` ends it",

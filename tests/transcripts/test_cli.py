@@ -58,7 +58,21 @@ def test_live_session_is_not_recorded(data: Path) -> None:
     assert json.loads(run("list", "--json").stdout) == []
     refused = run("finalize", "s-1")
     assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert "`agent session end s-1` ends it" in refused.stderr
     assert journal.close()
+
+
+def test_a_session_that_nobody_serves_is_recorded_at_once_when_that_is_asked_for(data: Path) -> None:
+    """Its journal has no end and is young: no advice to end what runs nowhere, but the option that helps."""
+    journal = Journal(data / "journals", "s-1", 1)
+    journal.append("start", session_id="s-1")
+    assert journal.close()
+    refused = run("finalize", "s-1")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert "session end" not in refused.stderr
+    assert "--idle 0" in refused.stderr
+    assert run("finalize", "s-1", "--idle", "0").exit_code == 0
+    assert json.loads(run("show", "s-1", "--json").stdout)["end_reason"] == "crashed"
 
 
 def test_unknown_session(data: Path) -> None:
