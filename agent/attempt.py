@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import redis.asyncio
@@ -222,12 +222,21 @@ class Attempt:
 
     # ------------------------------------------------------------------ the end
 
-    async def end(self, end: End) -> None:
-        """Journal the end, mark the session ended, forget its keys; the journal first, it is the truth."""
+    async def end(self, end: End, tell: Callable[[], Awaitable[None]] | None = None) -> None:
+        """
+        Journal the end, mark the session ended, forget its keys; the journal first, it is the truth.
+
+        Args:
+            end: Why.
+            tell: Tells who is there, before the session is marked: should this process die meanwhile, the
+                parent finds a session that it has to settle, and closes the room.
+        """
         self.outcome = end.reason
         self.trace.note(end_reason=end.reason)
         self.journal.append("end", reason=end.reason, detail=end.detail)
         await asyncio.to_thread(self.journal.flush, CLOSE_SECONDS)
+        if tell is not None:
+            await tell()
         await self.lease.end(end, keys=self._own_keys(), tombstone=self.dispatch.session_id is not None)
 
     def last_word(self, end: End) -> None:

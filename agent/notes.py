@@ -122,7 +122,7 @@ class Notes:
 
     def _journal_user(self, item: llm.ChatMessage) -> None:
         spoke = item.metrics.get("started_speaking_at")
-        if not spoke and item.text_content in self._written:
+        if not spoke and item.transcript_confidence is None and item.text_content in self._written:
             self._written.remove(item.text_content)
             return
         started = spoke or item.created_at

@@ -227,13 +227,16 @@ class Session:
         if self._people.present and end.reason in GOODBYE_REASONS and self._ctx.room.isconnected():
             await self._goodbye()
         await self._conversation.close()
-        await self._attempt.end(end)
-        self._signals.event("ended", reason=end.reason)
-        await self._signals.deliver()
-        await self._signals.close()
+        await self._attempt.end(end, lambda: self._tell(end))
         if self._config.delete_room_on_end and end.reason != ROOM_DELETED:
             leave_quietly()
             await room.close_room(self._ctx.api, self._ctx.job.room.name)
+
+    async def _tell(self, end: End) -> None:
+        """The user's last event, and time for it to arrive."""
+        self._signals.event("ended", reason=end.reason)
+        await self._signals.deliver()
+        await self._signals.close()
 
     async def vanish(self) -> None:
         """Another agent serves this session: leave at once, without a word and without a record."""

@@ -134,6 +134,23 @@ async def test_what_was_written_while_a_tool_worked_survives_a_kill(worker: Runn
 
 
 @together.situation
+async def test_a_process_that_dies_with_its_last_word_leaves_nobody_alone(
+    worker: RunningWorker,
+) -> None:
+    """The client was told that the call ended, and the room was not deleted yet: the parent does it."""
+    started = await worker.session("last-word", bundle="life")
+    async with worker.caller(started, microphone=False) as caller:
+        await caller.wait_words("Welcome", within=20)
+        pid = int((await worker.state("last-word"))["pid"])
+        await end_session(worker.settings, "last-word", reason="operator", wait=False)
+        await caller.wait_event("ended", reason="operator", within=15)
+        os.kill(pid, signal.SIGKILL)
+        assert await caller.wait_left(within=10) == "ROOM_DELETED"
+    record = await worker.transcript("last-word", within=40)
+    assert (record["end_reason"], len(record["attempts"])) == ("operator", 1)
+
+
+@together.situation
 async def test_a_process_that_dies_before_its_claim_is_replaced(worker: RunningWorker) -> None:
     """The parent claims the session in its name and has it served, and the user notices nothing."""
     started = await worker.session(DIES_BEFORE_ITS_CLAIM)
