@@ -103,6 +103,10 @@ class Heard:
         """The segment that is being played now."""
         return next((s for s in self.segments if s.started is not None and s.played_seconds is None), None)
 
+    def newest(self) -> Segment | None:
+        """The segment that was planned last; without a voice the one that is being written."""
+        return self.segments[-1] if self.segments else None
+
     def playback_started(self, now: float, *, to_nobody: bool = False) -> None:
         """The next segment in line is being played; to nobody while the user is away."""
         if (

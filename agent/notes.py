@@ -164,18 +164,19 @@ class Notes:
         self._heard.forget(segment)
         if segment.said is not None:
             words = segment.said
+        elif segment.played_seconds is None:
+            words = self._words(segment)
         else:
-            played = segment.played_seconds
-            words = (
-                segment.words(self._loop.time())
-                if played is None
-                else heard_prefix(segment.text, played, segment.audio_seconds)
-            )
+            words = heard_prefix(segment.text, segment.played_seconds, segment.audio_seconds)
         part = "all" if not segment.interrupted and words else part_heard(words, segment.text)
         if segment.to_nobody or (self._is_in_writing and not self._people.present):
             # Played while the user was away: not heard, or its end only by one who came back meanwhile.
             part, words = ("part", words) if words and self._people.present else ("none", "")
         self._append_agent(segment, words or segment.text, part, final=True)
+
+    def _words(self, segment: Segment) -> str:
+        """What reached the user up to now of a segment under way; written words do when they are made."""
+        return segment.text if self._is_in_writing else segment.words(self._loop.time())
 
     def _append_agent(self, segment: Segment, text: str, part: str, *, final: bool) -> None:
         started = segment.started_at or segment.created_at
@@ -198,10 +199,10 @@ class Notes:
         last = ""
         while True:
             await asyncio.sleep(PROGRESS_SECONDS)
-            segment = self._heard.playing()
+            segment = self._heard.newest() if self._is_in_writing else self._heard.playing()
             if segment is None or not self._people.present:
                 continue
-            words = segment.words(self._loop.time())
+            words = self._words(segment)
             if words and words != last:
                 last = words
                 self._append_agent(segment, words, "part", final=False)

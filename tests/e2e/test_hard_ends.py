@@ -134,6 +134,23 @@ async def test_what_was_written_while_a_tool_worked_survives_a_kill(worker: Runn
 
 
 @together.situation
+async def test_an_answer_that_was_being_written_survives_a_kill(worker: RunningWorker) -> None:
+    """As with a voice: what the client had of it is in the record, interrupted."""
+    started = await worker.session("writing-kill", bundle="letters_wire")
+    async with worker.caller(started, microphone=False) as caller:
+        await caller.wait_words("Welcome", within=20)
+        await caller.write(f"go on {FOR_EVER}")
+        await journalled(worker, "writing-kill", "and on and on. and on and on")
+        os.kill(int((await worker.state("writing-kill"))["pid"]), signal.SIGKILL)
+        await caller.wait_event("resumed", attempt=2, within=15)
+        await end_session(worker.settings, "writing-kill", reason="operator", wait=False)
+        await caller.wait_event("ended", within=20)
+    record = await worker.transcript("writing-kill", within=40)
+    answer = next(item for item in record["items"] if item.get("text", "").startswith("and on and on."))
+    assert (answer["interrupted"], answer["heard"]) == (True, "part")
+
+
+@together.situation
 async def test_a_process_that_dies_with_its_last_word_leaves_nobody_alone(
     worker: RunningWorker,
 ) -> None:
