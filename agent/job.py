@@ -6,7 +6,7 @@ import time
 
 from livekit.agents import AutoSubscribe, JobContext
 
-from agent import library, memory
+from agent import library, memory, room
 from agent.attempt import Attempt
 from agent.claiming import claim
 from agent.configuring import Refused, configure
@@ -29,7 +29,7 @@ from agent.session import Session
 from agent.settings import Settings
 from agent.taking_over import past_of
 from agent.tracks import refuse_video
-from agent.turning_away import turn_away
+from agent.turning_away import tell_why, turn_away
 from agent.watchdog import Watchdog
 
 SETTLED_SECONDS = 4.0
@@ -101,8 +101,7 @@ async def _serve(attempt: Attempt, ctx: JobContext, ending: Ending, drain: Drain
     except Refused as refusal:
         logger.warning("refused: %s", refusal.reason, extra=attempt.log_fields)
         attempt.journal.append("verdicts", verdicts=[verdict.as_dict() for verdict in refusal.verdicts])
-        await attempt.end(End(CONFIG_REFUSED, refusal.reason))
-        await turn_away(attempt, ctx, CONFIG_REFUSED)
+        await _refuse(attempt, ctx, End(CONFIG_REFUSED, refusal.reason))
         return
     past = await past_of(attempt)
 
@@ -118,8 +117,7 @@ async def _serve(attempt: Attempt, ctx: JobContext, ending: Ending, drain: Drain
             await session.begin()
     except ProviderError as exc:
         logger.error("the session cannot begin: %s", exc, extra=attempt.log_fields)
-        await attempt.end(End(PROVIDER_ERROR, str(exc)))
-        await turn_away(attempt, ctx, PROVIDER_ERROR)
+        await _refuse(attempt, ctx, End(PROVIDER_ERROR, str(exc)))
         return
     asyncio.get_running_loop().call_later(SETTLED_SECONDS, memory.give_back)
     drain.tell(session.drain_began)
@@ -134,6 +132,12 @@ async def _serve(attempt: Attempt, ctx: JobContext, ending: Ending, drain: Drain
     else:
         watchdog.leave_within(END_SECONDS, lambda: attempt.last_word(end))
         await session.finish(end)
+
+
+async def _refuse(attempt: Attempt, ctx: JobContext, end: End) -> None:
+    """Nothing comes of this session: say so to who comes, and close the room."""
+    await attempt.end(end, lambda: tell_why(attempt, ctx, end.reason))
+    await room.close_room(ctx.api, ctx.job.room.name)
 
 
 async def _connect(ctx: JobContext) -> None:

@@ -18,6 +18,12 @@ logger = logging.getLogger(__name__)
 
 async def turn_away(attempt: Attempt, ctx: JobContext, reason: str) -> None:
     """Say why there is no session, and close the room so that nobody sits in it alone."""
+    await tell_why(attempt, ctx, reason)
+    await room.close_room(ctx.api, ctx.job.room.name)
+
+
+async def tell_why(attempt: Attempt, ctx: JobContext, reason: str) -> None:
+    """Wait a moment for somebody to come, and say why there is no session."""
     await ctx.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE, single_peer_connection=False)
     signals = Signals(ctx.room, attempt.session_id, attempt.number)
     arrived = asyncio.Event()
@@ -42,4 +48,3 @@ async def turn_away(attempt: Attempt, ctx: JobContext, reason: str) -> None:
         logger.info("nobody came to be told", extra=attempt.log_fields)
     await signals.deliver()
     await signals.close()
-    await room.close_room(ctx.api, ctx.job.room.name)

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from livekit import api
 
 from agent.demo.caller import Caller
 from agent.running import end_session
-from tests.e2e.harness import RunningWorker, eventually, journalled, said
+from tests.e2e.harness import RunningWorker, dispatch_metadata, eventually, journalled, said
 from tests.e2e.test_comings import kind_token
 from tests.e2e.together import Together
 from tests.e2e.tools import DIES_BEFORE_ITS_CLAIM
@@ -165,6 +166,26 @@ async def test_a_process_that_dies_with_its_last_word_leaves_nobody_alone(
         assert await caller.wait_left(within=10) == "ROOM_DELETED"
     record = await worker.transcript("last-word", within=40)
     assert (record["end_reason"], len(record["attempts"])) == ("operator", 1)
+
+
+@together.situation
+async def test_a_refused_session_whose_process_dies_leaves_no_room(worker: RunningWorker) -> None:
+    """It was waiting for somebody to tell; the one who comes would sit there alone."""
+    metadata = dispatch_metadata(session_id="refused-kill", bundle="no-such-bundle")
+    async with worker.livekit() as lkapi:
+        request = api.CreateAgentDispatchRequest(
+            agent_name=worker.settings.name, room="refused-kill", metadata=metadata
+        )
+        await lkapi.agent_dispatch.create_dispatch(request)
+        pid = int((await until_state(worker, "refused-kill", "pid"))["pid"])
+        waiting = api.ListParticipantsRequest(room="refused-kill")
+        async with asyncio.timeout(20):
+            while not (await lkapi.room.list_participants(waiting)).participants:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+    os.kill(pid, signal.SIGKILL)
+    record = await worker.transcript("refused-kill", within=40)
+    assert (record["end_reason"], record["items"]) == ("config_refused", [])
+    assert not await worker.room_exists("refused-kill")
 
 
 @together.situation
