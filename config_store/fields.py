@@ -33,6 +33,8 @@ class Field:
     choices: tuple[str, ...] | None
     low: float | None
     high: float | None
+    is_low_excluded: bool
+    """Whether a number must be more than `low`, as seconds that cannot be 0."""
     is_numeric: bool
     adapter: TypeAdapter[Any]
 
@@ -48,7 +50,9 @@ def fields_of(section: type[Section]) -> Mapping[str, Field]:
 def _field(key: str, info: FieldInfo) -> Field:
     options = list(_alternatives(info.annotation))
     found = [option for option, _ in options]
-    low, high = _bounds([*info.metadata, *(extra for _, extras in options for extra in extras)])
+    low, high, is_low_excluded = _bounds(
+        [*info.metadata, *(extra for _, extras in options for extra in extras)]
+    )
     literals = [get_args(option) for option in found if get_origin(option) is Literal]
     maps = [get_args(option) for option in found if get_origin(option) is dict]
     return Field(
@@ -60,6 +64,7 @@ def _field(key: str, info: FieldInfo) -> Field:
         choices=tuple(literals[0]) if literals else None,
         low=low,
         high=high,
+        is_low_excluded=is_low_excluded,
         is_numeric=float in found or int in found,
         adapter=_adapter(info),
     )
@@ -90,17 +95,16 @@ def _alternatives(annotation: Any, extras: tuple[Any, ...] = ()) -> list[tuple[A
     return [(annotation, extras)]
 
 
-def _bounds(metadata: Sequence[Any]) -> tuple[float | None, float | None]:
+def _bounds(metadata: Sequence[Any]) -> tuple[float | None, float | None, bool]:
     flat = [
         entry for item in metadata for entry in (item.metadata if isinstance(item, FieldInfo) else [item])
     ]
     low = next((float(item.ge) for item in flat if isinstance(item, Ge)), None)  # type: ignore[arg-type]
     high = next((float(item.le) for item in flat if isinstance(item, Le)), None)  # type: ignore[arg-type]
-    if low is None:
-        low = next((float(item.gt) for item in flat if isinstance(item, Gt)), None)  # type: ignore[arg-type]
+    above = next((float(item.gt) for item in flat if isinstance(item, Gt)), None)  # type: ignore[arg-type]
     if high is None:
         high = next((float(item.lt) for item in flat if isinstance(item, Lt)), None)  # type: ignore[arg-type]
-    return low, high
+    return above if low is None else low, high, low is None and above is not None
 
 
 def section_at(path: Sequence[str | int]) -> type[Section] | None:
@@ -147,8 +151,10 @@ def default_at(path: str) -> Any:
     return list(default) if isinstance(default, tuple) else None if default is PydanticUndefined else default
 
 
-def range_text(low: float | None, high: float | None) -> str | None:
-    """Bounds in words: `0.3 to 3`, `at least 1`; None when there are none."""
+def range_text(low: float | None, high: float | None, *, is_low_excluded: bool = False) -> str | None:
+    """Bounds in words: `0.3 to 3`, `more than 0, up to 120`, `at least 1`; None when there are none."""
+    if is_low_excluded and low is not None:
+        return f"more than {low:g}" + ("" if high is None else f", up to {high:g}")
     if low is not None and high is not None:
         return f"{low:g} to {high:g}" if high < 1e6 else f"{low:g} to {high:.0f}"
     if low is not None:

@@ -14,7 +14,7 @@ _INCLUDE = {
     "description": "Other bundles by name, weakest first; deep merge in this order, lists replace.",
 }
 _VARIABLE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*"}
-"""A value from the environment may stand wherever a number or a choice can."""
+"""A value from the environment may stand wherever a number, a choice or text of a form can."""
 
 
 def bundle_schema() -> dict[str, Any]:
@@ -59,8 +59,11 @@ def _map(key: str, description: str) -> dict[str, Any]:
 
 
 def _or_variable(field: dict[str, Any]) -> dict[str, Any]:
-    kinds = {field.get("type"), *(option.get("type") for option in field.get("anyOf", ()))}
-    is_free_text = "string" in kinds and "enum" not in field and "pattern" not in field
+    if "items" in field:
+        field = {**field, "items": _or_variable(field["items"])}
+    options = field.get("anyOf", [field])
+    kinds = {option.get("type") for option in options}
+    is_free_text = any(option.get("type") == "string" and not _is_narrow(option) for option in options)
     if is_free_text or not kinds & {"number", "integer", "boolean", "string"}:
         return field
     kept = ("description", "default", "title", "x-overridable", "x-takes-effect")
@@ -68,3 +71,7 @@ def _or_variable(field: dict[str, Any]) -> dict[str, Any]:
     rest = {key: value for key, value in field.items() if key not in kept}
     options = rest.pop("anyOf", None) or [rest]
     return {"anyOf": [*options, _VARIABLE], **about}
+
+
+def _is_narrow(text: dict[str, Any]) -> bool:
+    return "enum" in text or "pattern" in text

@@ -7,6 +7,7 @@ from typing import Any
 
 from config_store.json_text import shape_of
 from config_store.names import closest
+from config_store.scalars import ScalarError, resolve
 from config_store.section import NAME
 from config_store.span import Node
 
@@ -22,6 +23,7 @@ _PATTERNS = {
 }
 HIDDEN = frozenset({"api_key_env"})
 """Fields in which people put a secret by mistake: their value is never shown."""
+_NOT_TEXT = frozenset({"float_type", "int_type", "bool_type"})
 
 
 def got(node: Node | None, key: str) -> str:
@@ -51,12 +53,27 @@ def hint(kind: str, node: Node | None, context: Mapping[str, Any], written: str)
         if node.source is not None:
             return f'; it was read as a number: write "{node.source[:60]}"'
         return f'; write "{written}"'
+    if kind in _NOT_TEXT and written[:1] in {'"', "'"} and _is_unquoted(kind, node.value):
+        if node.source is None:
+            return "; in quotes it is text: leave them out"
+        return (
+            f"; in quotes it is text: write {node.source[:60]} without them, on a line of its own and not"
+            " inside { } or [ ]"
+        )
     if kind == "bool_type" and str(node.value).lower() in {"yes", "no", "on", "off"}:
         return "; yes, no, on and off are text"
     if kind == "literal_error" and isinstance(node.value, str) and node.source is None:
         near = closest(node.value, _choices(context))
         return f"; did you mean '{near}'?" if near else ""
     return ""
+
+
+def _is_unquoted(kind: str, value: Any) -> bool:
+    try:
+        plain = resolve(value) if isinstance(value, str) and value else None
+    except ScalarError:
+        return False
+    return isinstance(plain, bool) if kind == "bool_type" else type(plain) in (int, float)
 
 
 def _choices(context: Mapping[str, Any]) -> list[str]:

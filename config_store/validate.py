@@ -136,7 +136,7 @@ def _range(path: Path) -> str | None:
     field = fields_of(section).get(str(path[-1])) if section is not None else None
     if field is None or field.low is None or field.high is None:
         return None
-    return range_text(field.low, field.high)
+    return range_text(field.low, field.high, is_low_excluded=field.is_low_excluded)
 
 
 def _takes_truth(path: Path) -> bool:

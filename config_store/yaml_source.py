@@ -24,6 +24,12 @@ MAX_DEPTH = 24
 MAX_NODES = 20_000
 _MANY = 100
 """Problems of one file that are collected; who makes more is told the first ones."""
+_DISGUISED = {0x85: "\U0010fffd", 0x2028: "\U0010fffc", 0x2029: "\U0010fffb"}
+"""
+Line breaks of YAML 1.1, which the parser knows, and text in YAML 1.2: they come with words that are pasted.
+While it reads each is a character that nobody writes, of the same length, so that places stay what they are.
+"""
+_SHOWN = {ord(disguise): char for char, disguise in _DISGUISED.items()}
 
 
 @dataclass(slots=True)
@@ -53,7 +59,7 @@ class _Reader:
     def read(self) -> Node | None:
         documents = 0
         try:
-            for event in yaml.parse(self.source.text, Loader=yaml.CSafeLoader):
+            for event in yaml.parse(self.source.text.translate(_DISGUISED), Loader=yaml.CSafeLoader):
                 if isinstance(event, yaml.DocumentStartEvent):
                     documents += 1
                     if documents == 2:
@@ -119,7 +125,7 @@ class _Reader:
         self.put(self.scalar_node(event, span))
 
     def key(self, top: _Open, event: yaml.ScalarEvent, span: Span) -> None:
-        name = str(event.value)
+        name = str(event.value).translate(_SHOWN)
         top.key, top.key_span = name, span
         if name == "<<" and event.implicit[0]:
             self.refuse("merge keys are not part of bundles; include a bundle instead", span)
@@ -133,7 +139,8 @@ class _Reader:
 
     def scalar_node(self, event: yaml.ScalarEvent, span: Span) -> Node:
         is_literal = self.environ is None
-        done = Substituted(event.value) if is_literal else substitute(event.value, self.environ or {})
+        text = str(event.value).translate(_SHOWN)
+        done = Substituted(text) if is_literal else substitute(text, self.environ or {})
         for wrong in done.problems:
             self.refuse(wrong.message, self.reference_span(event, span, wrong.number))
         value: Scalar = done.text
@@ -141,9 +148,9 @@ class _Reader:
             try:
                 value = resolve(done.text)
             except ScalarError as exc:
-                got = f"the value of ${{{done.names[0]}}}" if done.names else f"'{event.value[:40]}'"
+                got = f"the value of ${{{done.names[0]}}}" if done.names else f"'{text[:40]}'"
                 self.refuse(f"{got} {exc}", span)
-        return Node(span, value, source=event.value if done.names else None)
+        return Node(span, value, source=text if done.names else None)
 
     def reference_span(self, event: yaml.ScalarEvent, span: Span, number: int) -> Span:
         start, stop = bounds(event)

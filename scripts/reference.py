@@ -27,18 +27,19 @@ CHANGED_BY = {"default": "a session", "listed": "a session, when listed", "never
 
 def keys() -> str:
     """All keys of a bundle, section by section, each once."""
-    seen: list[tuple[str, type[Section]]] = [("", SessionConfig)]
+    seen: list[tuple[str, type[Section], str]] = [("", SessionConfig, "")]
     out = []
-    for prefix, section in seen:
+    for prefix, section, whole in seen:
         rows = []
         for field in fields_of(section).values():
             inner = field.section or field.entries or item_section(field)
             path = f"{prefix}{field.key}"
-            rows.append(_row(path, field, inner is not None))
-            if inner is not None and all(inner is not known for _, known in seen):
-                seen.append(
-                    (path + (".*." if field.entries else "[]." if field.section is None else "."), inner)
-                )
+            # a section's own fields say who may change them, but for one that is only changed as a whole
+            is_whole = field.mark.overridable != "never"
+            rows.append(_row(path, field, inner is not None and not is_whole, whole))
+            if inner is not None and all(inner is not known for _, known, _ in seen):
+                end = ".*." if field.entries else "[]." if field.section is None else "."
+                seen.append((path + end, inner, path if is_whole else ""))
         title = f"`{prefix}…`" if prefix else "Top level"
         head = (
             "| key | meaning | default | range or choices | changed by | takes effect |\n" + "|---" * 6 + "|"
@@ -47,12 +48,12 @@ def keys() -> str:
     return "\n\n".join(out)
 
 
-def _row(path: str, field: Field, is_section: bool) -> str:
+def _row(path: str, field: Field, is_section: bool, whole: str) -> str:
     text = (field.info.description or "").replace("\n", " ").replace("|", "\\|")
     choices = ", ".join(f"`{choice}`" for choice in field.choices or ())
-    bounds = choices or range_text(field.low, field.high) or ""
+    bounds = choices or range_text(field.low, field.high, is_low_excluded=field.is_low_excluded) or ""
     default = "" if is_section or field.info.is_required() else _default(field)
-    who = "" if is_section else CHANGED_BY[field.mark.overridable]
+    who = "" if is_section else f"with all of `{whole}`" if whole else CHANGED_BY[field.mark.overridable]
     when = "" if is_section or field.mark.overridable == "never" else field.mark.effect.replace("_", " ")
     return f"| `{path}` | {text} | {default} | {bounds} | {who} | {when} |"
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from config_store.fields import field_at
 from scripts import reference
 
 ROOT = Path(__file__).parent.parent
@@ -17,6 +18,19 @@ def test_the_tables_match_the_code(page: Path) -> None:
     text = page.read_text()
 
     assert reference.rendered(text) == text, "run `python -m scripts.reference`"
+
+
+def test_the_table_says_of_every_field_that_a_session_may_change_that_it_may() -> None:
+    """Each field that a session may change as a whole has that in its row, also a list and words in a map."""
+    text = (ROOT / "docs" / "bundles.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([a-z_.*]+)` \|(?:.*? \|){3} (.*?) ?\| (.*?) ?\|$", text, re.MULTILINE)
+    said = {path: (who, when) for path, who, when in rows}
+    open_ = {
+        path for path in said if (field := field_at(path.split("."))) and field.mark.overridable != "never"
+    }
+
+    assert {"agents.*.greeting", "idle_prompts", "max_duration_warnings", "voice_id"} <= open_
+    assert {path for path in open_ if not all(said[path])} == set()
 
 
 @pytest.mark.parametrize(

@@ -82,10 +82,14 @@ def test_wrong_bundles_do_not(change: Change, path: str) -> None:
         ("idle_timeout_seconds", "${IDLE:-30}"),
         ("optimization_level", "${LEVEL}"),
         ("captions", "${CAPTIONS:-true}"),
+        ("organization", "${ORGANIZATION:-acme}"),
+        ("models", {"llm": {"provider": "openai", "base_url": "${GATEWAY}/v1"}}),
+        ("models", {"llm": {"plugin": "${PLUGIN}", "api_key_env": "${KEY_NAME:-KEY}"}}),
+        ("agents", {"a": {"handoffs": ["${NEXT}"], "context": "${CONTEXT:-all}", "class": "${CLASS}"}}),
         ("agents", {"gone": None}),
         ("idle_timeout_seconds", None),
     ],
-    ids=["number", "choice", "flag", "removal", "null"],
+    ids=["number", "choice", "flag", "name", "address", "plugin", "agent", "removal", "null"],
 )
 def test_what_only_bundles_have_is_right(field: str, value: object) -> None:
     """A value from the environment, a removed agent and a null are no mistakes."""

@@ -112,6 +112,27 @@ def test_a_value_of_the_environment_is_marked() -> None:
     assert [(path, node.source) for path, node in root.sourced()] == [(("a", 1), "${N} y")]
 
 
+@pytest.mark.parametrize("char", ["\u0085", "\u2028", "\u2029"], ids=["U+0085", "U+2028", "U+2029"])
+def test_separators_in_pasted_words_are_text(char: str) -> None:
+    """NEL, line and paragraph separators break no line, as in YAML 1.2, and move no place."""
+    root, problems = read(
+        f'plain: a{char}b\nblock: |\n  one{char}two\n  three\nquoted: "x{char}y"\nk{char}: ${{V}} {char}z\n',
+        {"V": "v"},
+    )
+
+    assert not problems
+    assert root is not None
+    assert isinstance(root.value, dict)
+    assert root.plain() == {
+        "plain": f"a{char}b",
+        "block": f"one{char}two\nthree\n",
+        "quoted": f"x{char}y",
+        f"k{char}": f"v {char}z",
+    }
+    last = root.value[f"k{char}"]
+    assert (last.span.line, last.span.column, last.source) == (6, 5, f"${{V}} {char}z")
+
+
 def test_two_mistakes_are_both_reported() -> None:
     """One mistake of form does not hide the next."""
     _, problems = read("a: &x 1\nb: !t 2\na: *x\n")
