@@ -192,7 +192,7 @@ def _python(config: SessionConfig, catalog: Catalog) -> Iterator[Finding]:
 
 def _reference(reference: str, path: Path, catalog: Catalog, *, is_class: bool = False) -> Iterator[Finding]:
     if _REFERENCE.match(reference) is None:
-        yield Finding(path, f"'{reference}' is not module:name")
+        yield Finding(path, f"'{reference}' is not module:name, of a name at the top of the module")
         return
     module, _, name = reference.partition(":")
     if module not in catalog.modules:
@@ -202,10 +202,9 @@ def _reference(reference: str, path: Path, catalog: Catalog, *, is_class: bool =
             path, f"module '{module}' of AGENT_MODULES cannot be found; is its folder on PYTHONPATH?"
         )
     elif catalog.names is not None and (known := catalog.names[module]) is not None:
-        first = name.partition(".")[0]
-        if first not in known:
-            yield Finding(path, f"module '{module}' has no '{first}'{suggestion(first, known)}")
-        elif is_class and first == name and not known[name]:
+        if name not in known:
+            yield Finding(path, f"module '{module}' has no '{name}'{suggestion(name, known)}")
+        elif is_class and not known[name]:
             yield Finding(
                 path,
                 f"agent class '{reference}' is no ConfiguredAgent; derive it from the one in agent.agents",

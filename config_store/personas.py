@@ -21,7 +21,7 @@ MODALITY_PARTS: dict[str, frozenset[str]] = {
     "audio_camera_screenshare": frozenset({"audio", "camera", "screenshare"}),
 }
 
-REFERENCE = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$"
+REFERENCE = r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_]*$"
 """A Python object: `module:name`."""
 
 HANDOFF_PREFIX = "handoff_to_"

@@ -46,6 +46,8 @@ def _may_be_agent(node: ast.stmt | None, names: Names) -> bool:
     """Whether what is defined here may be the class of an agent, as far as the names before it tell."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         return bool(node.decorator_list)
+    if isinstance(node, ast.ImportFrom):  # a class of livekit's, its Agent too, is none of ours
+        return (node.module or "").partition(".")[0] != "livekit" or node.level > 0
     if not isinstance(node, ast.ClassDef) or node.decorator_list or node.keywords:
         return True
     plain = {"object", *(name for name, may_be in names.items() if not may_be)}
@@ -53,12 +55,13 @@ def _may_be_agent(node: ast.stmt | None, names: Names) -> bool:
 
 
 def _defined(body: list[ast.stmt]) -> Iterator[tuple[str, ast.stmt | None]]:
-    """Every name at the top, with the function or class that it is; None: something else."""
+    """Every name at the top, with the function, class or import that it is; None: something else."""
     for node in body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             yield node.name, node
         elif isinstance(node, ast.Import | ast.ImportFrom):
-            yield from ((alias.asname or alias.name.partition(".")[0], None) for alias in node.names)
+            origin = node if isinstance(node, ast.ImportFrom) else None
+            yield from ((alias.asname or alias.name.partition(".")[0], origin) for alias in node.names)
         else:
             # assignments, wherever they stand, and what a condition or a `try` at the top defines
             yield from (

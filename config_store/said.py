@@ -7,6 +7,7 @@ from typing import Any
 
 from config_store.json_text import shape_of
 from config_store.names import closest
+from config_store.personas import REFERENCE
 from config_store.scalars import ScalarError, resolve
 from config_store.section import NAME
 from config_store.span import Node
@@ -18,7 +19,7 @@ _PATTERNS = {
     r"^(https?|wss?)://": "must begin with http://, https://, ws:// or wss://",
     r"^(all|none|last:[1-9][0-9]{0,2})$": "must be all, none or last:N, N from 1 to 999",
     r"^[A-Za-z_][A-Za-z0-9_.]*$": "must be the name of a Python module, such as livekit.plugins.deepgram",
-    r"^[A-Za-z_][A-Za-z0-9_.]*:[A-Za-z_][A-Za-z0-9_.]*$": "must be a Python object as module:Name",
+    REFERENCE: "must be a Python class as module:Name, at the top of its module",
     r"^[A-Za-z_][A-Za-z0-9_]*$": "must name an environment variable; the key itself has no place here",
 }
 HIDDEN = frozenset({"api_key_env"})

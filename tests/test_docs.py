@@ -71,6 +71,35 @@ def test_the_readmes_bundle_is_valid(tmp_path: Path) -> None:
     assert not report.warnings.get("shop")
 
 
+def test_the_documentations_python_is_what_its_bundle_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The module and the bundle beside it compile, and the class can be an agent."""
+    from agent.agents import ConfiguredAgent
+    from agent.agents.tools import load_function
+    from agent.providers.registry import catalog
+    from agent.settings import Settings
+    from config_store.compiled import compile_bundles
+
+    text = (ROOT / "docs" / "bundles.md").read_text("utf-8")
+    folder = tmp_path / "bundles"
+    folder.mkdir()
+    for name in ("base", "offline"):
+        (folder / f"{name}.yaml").write_text((ROOT / "bundles" / f"{name}.yaml").read_text("utf-8"))
+    for title, path in (("shop_python.py", tmp_path), ("bundles/orders.yaml", tmp_path)):
+        code = re.search(rf"```\w+\n(# {title}\n.*?)```", text, re.DOTALL)
+        assert code
+        (path / title).write_text(code.group(1))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    known = catalog(Settings(modules=("shop_python",)), {}, to_check=True)
+    report = compile_bundles(folder, tmp_path / "out", catalog=known, environ={})
+
+    assert (report.startable, report.quarantined) == (("orders",), {})
+    clerk = load_function("shop_python:Clerk")
+    assert isinstance(clerk, type)
+    assert issubclass(clerk, ConfiguredAgent)
+
+
 def test_the_routes_of_the_documentation_choose_what_their_comments_say(tmp_path: Path) -> None:
     """The example of `routes.yaml` names shipped bundles, and each rule serves its calls."""
     from config_store.folder import BundleFolder

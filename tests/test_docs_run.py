@@ -46,6 +46,8 @@ ACCOUNTED = {
     ("README.md", "agent session start"): "here: run",
     ("README.md", "import redis"): "here: run",
     ("README.md", "agent --install-completion"): "here: run",
+    ("docs/bundles.md", "# shop_python.py"): "tests/test_docs.py loads it",
+    ("docs/bundles.md", "# bundles/orders.yaml"): "tests/test_docs.py compiles it",
     ("docs/bundles.md", "# bundles/routes.yaml"): "tests/test_docs.py routes calls by it",
     ("docs/sessions.md", "accepted → claimed"): "a drawing",
     ("docs/sessions.md", "idle_prompts: [{"): "a drawing; tests/agent/test_clock.py plays its lines",

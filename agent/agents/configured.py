@@ -1,5 +1,6 @@
 """An agent as a bundle describes it, in terms of livekit's Agent."""
 
+import inspect
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,7 @@ from livekit.agents import Agent, ModelSettings, llm
 
 from agent import library
 from agent.agents.seeing import shown
+from agent.agents.tools import OwnTool
 from agent.heard import Heard, Segment
 from agent.providers.loudness import amplify
 from config_store.schema import SessionConfig
@@ -28,6 +30,7 @@ class ConfiguredAgent(Agent):
         loudness: Factor on the amplitude of a realtime model's voice; other voices bring theirs along.
         entered: Awaited when the agent takes the floor.
         seen: What the agent sees of the user now; None: nothing ever.
+        watched: Makes a tool that is a method of the class one whose runs are journalled; None: as they are.
     """
 
     def __init__(
@@ -42,8 +45,14 @@ class ConfiguredAgent(Agent):
         heard: Heard,
         entered: Callable[["ConfiguredAgent"], Awaitable[None]],
         seen: Callable[[], Awaitable[list[llm.ImageContent]]] | None = None,
+        watched: Callable[[OwnTool], OwnTool] | None = None,
         chat_ctx: llm.ChatContext | None = None,
     ) -> None:
+        if watched is not None:
+            for attribute, tool in inspect.getmembers(type(self)):
+                if isinstance(tool, llm.FunctionTool | llm.RawFunctionTool):
+                    # livekit collects the tools from the instance, where this one stands before the class's
+                    vars(self)[attribute] = watched(getattr(self, attribute))
         super().__init__(
             id=name,
             instructions=instructions,

@@ -17,6 +17,7 @@ from agent.agents.tools import (
     end_call_tool,
     handoff_tool,
     load_function,
+    method_tool,
     python_tool,
     set_panel_tool,
 )
@@ -96,6 +97,7 @@ class Roster:
                 heard=self._heard,
                 entered=self._stage.entered,
                 seen=self._stage.pictures if wanted_by(self._config, name) else None,
+                watched=lambda tool: method_tool(tool, self._watch, self._budget),
                 chat_ctx=chat_ctx,
             )
         return self._agents[name]

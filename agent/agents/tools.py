@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from livekit.agents import RunContext, ToolError, function_tool, llm
+from livekit.agents import RunContext, StopResponse, ToolError, function_tool, llm
 from livekit.agents.utils import shortuuid
 from livekit.agents.voice import SpeechHandle
 
@@ -27,6 +27,8 @@ TOOL_STEPS = 5
 """Most rounds of tools in one answer; after them the model has to speak."""
 CALLS_CAP = 10
 """Most runs of tools between two words of the user, side by side ones included."""
+OwnTool = llm.FunctionTool[..., Any] | llm.RawFunctionTool[..., Any]
+"""A method of an agent's class that livekit's `function_tool` makes a tool of."""
 END_CALL = "end_call"
 SET_PANEL = "set_panel"
 
@@ -93,9 +95,28 @@ def python_tool(
 ) -> "llm.Tool":
     """A tool from a Python function; its name is the bundle's, its schema its signature and docstring."""
     function = load_function(tool.name)
-    name = tool.called
-    seconds = tool.timeout_seconds
+    run = _watched(
+        function, tool.called, watch, budget, begun=lambda: say(tool.say) if tool.say else None,
+        seconds=tool.timeout_seconds,
+    )  # fmt: skip
+    return function_tool(run, name=tool.called, description=tool.description)
 
+
+def method_tool(tool: OwnTool, watch: ToolWatch, budget: ToolBudget) -> OwnTool:
+    """A tool that is a method of an agent's class, watched like those of a bundle; it may take any time."""
+    run = _watched(tool, tool.info.name, watch, budget, begun=lambda: None, seconds=None)
+    return type(tool)(run, tool.info)  # type: ignore[arg-type]
+
+
+def _watched(
+    function: Callable[..., Any],
+    name: str,
+    watch: ToolWatch,
+    budget: ToolBudget,
+    *,
+    begun: Callable[[], None],
+    seconds: float | None,
+) -> Callable[..., Awaitable[Any]]:
     @functools.wraps(function)
     async def run(*args: Any, **kwargs: Any) -> Any:
         bound = inspect.signature(function).bind_partial(*args, **kwargs)
@@ -103,8 +124,7 @@ def python_tool(
         call_id = shortuuid("call_")
         await watch.begin(call_id, name, _plain(shown))
         budget.spend(call_id, watch)
-        if tool.say:
-            say(tool.say)
+        begun()
         try:
             async with asyncio.timeout(seconds):
                 result = function(*args, **kwargs)
@@ -113,8 +133,11 @@ def python_tool(
         except ToolError as exc:
             watch.end(call_id, str(exc), "error")
             raise
+        except StopResponse:  # the tool is done, and wants no answer to it
+            watch.end(call_id, "", "ok")
+            raise
         except TimeoutError:
-            message = f"{name} did not answer within {seconds:g} seconds"
+            message = f"{name} did not answer within {seconds:g} seconds" if seconds else f"{name} failed"
             watch.end(call_id, message, "error")
             raise ToolError(message) from None
         except asyncio.CancelledError:
@@ -126,7 +149,7 @@ def python_tool(
         watch.end(call_id, _text(result), "ok")
         return result
 
-    return function_tool(run, name=name, description=tool.description)
+    return run
 
 
 def end_call_tool(end: Callable[[SpeechHandle], None], watch: ToolWatch) -> "llm.Tool":

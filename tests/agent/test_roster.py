@@ -1,8 +1,9 @@
 """The agents of a session after a change of its config."""
 
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
+from livekit.agents import RunContext, StopResponse, ToolError, function_tool, llm
 
 from agent.agents import ConfiguredAgent
 from agent.agents.roster import Roster, Stage
@@ -53,12 +54,71 @@ class Interviewer(ConfiguredAgent):
     """An agent of a user's own."""
 
 
-def roster_of(class_: str) -> Roster:
-    described = {"a": {"instructions": "You are A.", "class": class_}}
-    watch = ToolWatch(cast(Any, None), cast(Any, None))
+class Clerk(ConfiguredAgent):
+    """An agent of a user's own, with tools of its own, as livekit's documentation writes them."""
+
+    orders: ClassVar[list[str]] = []
+
+    @function_tool
+    async def cancel(self, context: RunContext[Any], order: str, urgent: bool = False) -> str:
+        """Cancel an order.
+
+        Args:
+            order: Its number.
+            urgent: Whether it is urgent.
+        """
+        assert context is not None
+        if order == "7":
+            raise StopResponse
+        self.orders.append(f"{self.id} {order} {urgent}")
+        return "cancelled"
+
+    @function_tool(raw_schema={"name": "raw", "parameters": {"type": "object", "properties": {}}})
+    async def as_it_comes(self, raw_arguments: dict[str, object]) -> str:
+        """What the model sends, unread."""
+        raise ValueError(f"nobody is told of {raw_arguments}")
+
+
+def roster_of(class_: str, watch: ToolWatch | None = None) -> Roster:
+    described = {"a": {"instructions": "You are A.", "class": class_, "tools": ["end_call"]}}
+    watch = watch or ToolWatch(cast(Any, None), cast(Any, None))
     return Roster(
-        config(agents=described), models=lambda _: {}, heard=Heard(), watch=watch, stage=cast(Stage, Nobody())
+        config(agents=described), models=lambda _: {}, heard=Heard(), watch=watch, stage=cast(Stage, Stood())
     )
+
+
+async def test_tools_that_are_methods_of_a_class_are_journalled_before_they_run() -> None:
+    """Like the tools of a bundle: the intent first, then the result; what they do and take stays."""
+    seen: list[Any] = []
+
+    async def begin(_call_id: str, name: str, arguments: dict[str, Any]) -> None:
+        seen.append((name, arguments, list(Clerk.orders)))
+
+    watch = ToolWatch(begin, lambda _call_id, output, status: seen.append((output, status)))
+    agent = roster_of("tests.agent.test_roster:Clerk", watch).agent("a")
+    tools = {tool.info.name: tool for tool in cast(list[Any], agent.tools)}
+    assert set(tools) == {"cancel", "raw", "end_call"}
+    schema = llm.utils.build_legacy_openai_schema(tools["cancel"])["function"]
+    assert (schema["description"].strip(), set(schema["parameters"]["properties"])) == (
+        "Cancel an order.", {"order", "urgent"},
+    )  # fmt: skip
+
+    context = cast(RunContext[Any], object.__new__(RunContext))
+    args, kwargs = llm.utils.prepare_function_arguments(
+        fnc=tools["cancel"], json_arguments='{"order": "4"}', call_ctx=context
+    )
+    assert await tools["cancel"](*args, **kwargs) == "cancelled"
+    assert Clerk.orders == ["a 4 False"]
+    with pytest.raises(StopResponse):
+        await tools["cancel"](context, order="7")
+    with pytest.raises(ToolError, match=r"^raw failed$"):
+        await tools["raw"](raw_arguments={"a": 1})
+
+    assert seen == [
+        ("cancel", {"order": "4", "urgent": False}, []), ("cancelled", "ok"),
+        ("cancel", {"order": "7"}, ["a 4 False"]), ("", "ok"),
+        ("raw", {"raw_arguments": {"a": 1}}, ["a 4 False"]), ("ValueError", "error"),
+    ]  # fmt: skip
 
 
 async def test_a_class_of_ones_own_is_the_agent_and_has_the_config() -> None:

@@ -26,6 +26,9 @@ raise SystemExit("it is not run")
 AGENTS = """
 import library
 from library import Base
+from livekit.agents import Agent
+from livekit.agents.voice import Agent as Voice
+from .livekit import Mine
 def f(): ...
 class Plain: ...
 class Empty(object): ...
@@ -45,6 +48,10 @@ except ImportError:
 class OfEither(Either): ...
 Plain2 = Plain
 class OfPlain2(Plain2): ...
+class Migrated(Agent): ...
+class Renamed(Voice): ...
+class Both(Agent, Base): ...
+class OfMine(Mine): ...
 """
 
 
@@ -64,12 +71,12 @@ def test_names_at_the_top_are_found_and_no_others(folder: Path) -> None:
 
 
 def test_what_cannot_be_the_class_of_an_agent_is_told(folder: Path) -> None:
-    """A function, and a class of nothing else; what is decorated, derived or assigned may be one."""
+    """A function, a class of nothing else or of livekit's; what is decorated or derived else may be."""
     (folder / "agents_here.py").write_text(AGENTS)
 
     names = python_names(["agents_here"])["agents_here"]
     assert names is not None
-    none = {"f", "Plain", "Empty", "OfPlain"}
+    none = {"f", "Plain", "Empty", "OfPlain", "Agent", "Voice", "Migrated", "Renamed"}
     assert (none, {name for name, may_be in names.items() if not may_be}) == (none, none)
 
 
