@@ -27,9 +27,9 @@ from agent.transcripts.database import DatabaseTroubleError, require_file
 from config_store.python_names import python_names
 
 LOOK_SECONDS = 3.0
-"""Longest look at one part, but for the modules."""
+"""Longest look at one part, but for those that import."""
 IMPORT_SECONDS = 30.0
-"""Longest time for importing the modules: with livekit 2 s, some times that on a busy machine."""
+"""Longest time for importing modules and plugins: with livekit 2 s, some times that on a busy machine."""
 MOST_SKEW_SECONDS = 30.0
 """Difference of two clocks from which on tokens may be taken for expired or not yet valid."""
 _MISSING_KEY = re.compile(r"needs a key: set (\w+)")
@@ -75,13 +75,16 @@ async def examine(settings: Settings, problem: str | None = None) -> list[Findin
 
 
 async def _look(part: str, look: Callable[[Settings], Awaitable[Finding]], settings: Settings) -> Finding:
+    imports = look in (_modules, _bundles, _keys)  # options of a model are checked by its plugin
+    seconds = LOOK_SECONDS + (IMPORT_SECONDS if imports else 0.0)
     try:
-        async with asyncio.timeout(LOOK_SECONDS + (IMPORT_SECONDS if look is _modules else 0.0)):
+        async with asyncio.timeout(seconds):
             return await look(settings)
     except TimeoutError:
-        return Finding(
-            part, False, f"no answer within {LOOK_SECONDS:g} s", "check its address and the network"
+        cure = (
+            "a module or plugin takes that long to import" if imports else "check its address and the network"
         )
+        return Finding(part, False, f"no answer within {seconds:g} s", cure)
 
 
 async def _library(_: Settings) -> Finding:

@@ -55,6 +55,8 @@ class Catalog:
     names: Mapping[str, Names | None] | None = None
     """What each of them that is there defines (None: not known); None: nobody looked."""
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    is_installed: Callable[[str], bool] | None = None
+    """Says whether the module of a `plugin:` can be found; None: nobody looks."""
     option_problems: Callable[[Kind, ModelConfig], Sequence[tuple[str, str]]] | None = None
     """Says what is wrong with a model's `options`, as (path below options, message); None: not checked."""
     fit_problems: Callable[[SessionConfig], Iterable[tuple[Path, str]]] | None = None

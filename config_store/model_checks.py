@@ -115,11 +115,24 @@ def _model(model: ModelConfig, kind: Kind, path: Path, catalog: Catalog | None) 
         and model.plugin not in catalog.modules
     ):
         yield Finding((*path, "plugin"), f"module '{model.plugin}' is neither livekit's nor in AGENT_MODULES")
+    elif (
+        model.plugin is not None
+        and catalog.is_installed is not None
+        and not catalog.is_installed(model.plugin)
+    ):
+        cure = _package(model.plugin)
+        yield Finding((*path, "plugin"), f"plugin '{model.plugin}' is not installed{cure}")
     if model.provider is not None:
         yield from _provider(model, model.provider, kind, path, catalog)
     if catalog.option_problems is not None and model.identity is not None:
         for below, message in catalog.option_problems(kind, model):
             yield Finding((*path, "options", *option_path(below)), f"{where}.options: {message}")
+
+
+def _package(plugin: str) -> str:
+    """What to install for a plugin of livekit's; of another module nobody knows."""
+    name = plugin.removeprefix(_PLUGINS).partition(".")[0]
+    return f": install livekit-plugins-{name.replace('_', '-')}" if plugin.startswith(_PLUGINS) else ""
 
 
 def _provider(model: ModelConfig, name: str, kind: Kind, path: Path, catalog: Catalog) -> Iterator[Finding]:

@@ -74,6 +74,7 @@ def catalog(settings: _Settings, environment: Mapping[str, str], *, to_check: bo
         modules=modules,
         names=python_names(modules) if to_check else None,
         environment=environment,
+        is_installed=lambda plugin: provider_of(plugin).installed,
         option_problems=problems_of_options,
         fit_problems=unreachable,
     )

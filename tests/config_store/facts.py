@@ -41,5 +41,6 @@ def catalog(environment: dict[str, str] | None = None) -> Catalog:
             }
         },
         environment={} if environment is None else environment,
+        is_installed=lambda plugin: "not_here" not in plugin,
         option_problems=_option_problems,
     )

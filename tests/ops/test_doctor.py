@@ -17,6 +17,7 @@ from aiohttp import ClientSession, web
 from pydantic import SecretStr
 from redis import Redis
 
+from agent import examination
 from agent.examination import LOSSY_POLICIES, Finding, examine
 from agent.services.livekit_server import LiveKitServer
 from agent.services.ports import free_ports
@@ -57,6 +58,21 @@ async def found(right: dict[str, Any], part: str, **wrong: Any) -> Finding:
 async def test_nothing_is_wrong(right: dict[str, Any]) -> None:
     """With everything in place every part is ok."""
     assert [finding for finding in await examine(Settings(**right)) if not finding.ok] == []
+
+
+async def test_bundles_whose_plugin_takes_long_to_import_are_looked_at(
+    right: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that is slow to import a plugin, whose options are checked, is not a network that is away."""
+    monkeypatch.setattr(examination, "LOOK_SECONDS", 0.0)
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    (right["bundles"] / "options.yaml").write_text(
+        TEXT_ONLY + "models: {llm: {provider: openai, options: {max_completion_tokens: 90}}}\n"
+    )
+    found = {finding.part: finding for finding in await examine(Settings(**right))}
+
+    assert found["livekit"].what == "no answer within 0 s"
+    assert [found[part].ok for part in ("bundles", "keys", "modules")] == [True, True, True]
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,17 @@ def test_an_extra_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch
     assert not registry.catalog(_Settings(), KEYS).providers["sarvam"].installed
 
 
+@pytest.mark.parametrize(
+    ("plugin", "there"),
+    [("livekit.plugins.openai", True), ("livekit.plugins.no_such", False), ("no.such", False)],
+)
+def test_a_plugin_that_is_not_installed_is_known_when_bundles_are_checked(plugin: str, there: bool) -> None:
+    """What every call would fail for is told of before, without importing the plugin."""
+    is_installed = registry.catalog(_Settings(), KEYS, to_check=True).is_installed
+    assert is_installed is not None
+    assert is_installed(plugin) is there
+
+
 async def test_a_plugin_without_a_module_of_ours_is_built_from_its_signature() -> None:
     """`plugin:` with a livekit plugin: fields go to the arguments that mean them, options to the rest."""
     config = session(
