@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from redis.exceptions import WatchError
+from redis.exceptions import ResponseError, WatchError
 
 from agent import stores
 from agent.commands import command_fields
@@ -41,30 +41,42 @@ async def write_override(settings: Settings, session_id: str, values: Mapping[st
 
     Raises:
         WrongTimeError: The session has begun, or is over.
-        UnusableOverrideError: What is there is not a JSON object.
+        UnusableOverrideError: As `add_to_override` raises it.
     """
     client = _client(settings)
-    key = override_key(session_id)
     try:
         phase = (await find_session(client, session_id)).get("phase")
         if has_ended(phase):
             raise WrongTimeError(f"the session '{session_id}' has ended; use another session id")
         if phase is not None:
             raise WrongTimeError(f"the session '{session_id}' has begun; add --live to change it")
-        async with client.pipeline(transaction=True) as pipe:
-            while True:
-                try:
-                    await pipe.watch(key)
-                    there = await pipe.get(key)
-                    text = json.dumps(merged(_read(there), values), ensure_ascii=False, allow_nan=False)
-                    pipe.multi()
-                    pipe.set(key, text, ex=None if there else TTL_SECONDS, keepttl=bool(there))
-                    await pipe.execute()
-                    return
-                except WatchError:
-                    continue
+        await add_to_override(client, session_id, values)
     finally:
         await client.aclose()
+
+
+async def add_to_override(client: Any, session_id: str, values: Mapping[str, Any]) -> None:
+    """
+    Lay values over those that are under a session's key, in one step.
+
+    Raises:
+        UnusableOverrideError: What is there is not a JSON object, or no session could read it with these
+            values; nothing is written then.
+        RedisError: Redis does not answer, or refuses.
+    """
+    key = override_key(session_id)
+    async with client.pipeline(transaction=True) as pipe:
+        while True:
+            try:
+                await pipe.watch(key)
+                there = await _there(pipe, key)
+                text = _readable(merged(_read(there), values))
+                pipe.multi()
+                pipe.set(key, text, ex=None if there else TTL_SECONDS, keepttl=bool(there))
+                await pipe.execute()
+                return
+            except WatchError:
+                continue
 
 
 async def change_session(settings: Settings, session_id: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,6 +125,27 @@ def _read(there: bytes | None) -> Mapping[str, Any]:
         return parse_object(there, max_bytes=MAX_BYTES)
     except JsonRefusedError as exc:
         raise UnusableOverrideError(f"the override that is there {exc}; remove or replace it") from None
+
+
+async def _there(pipe: Any, key: str) -> bytes | None:
+    try:
+        found: bytes | None = await pipe.get(key)
+        return found
+    except ResponseError as exc:
+        if not str(exc).startswith("WRONGTYPE"):
+            raise
+        message = "the override that is there is not a string in Redis; remove or replace it"
+        raise UnusableOverrideError(message) from None
+
+
+def _readable(values: Mapping[str, Any]) -> str:
+    """The text of an override, as every session can read it: one that cannot loses all of its values."""
+    text = json.dumps(values, ensure_ascii=False, allow_nan=False)
+    try:
+        parse_object(text.encode("utf-8", "surrogatepass"), max_bytes=MAX_BYTES)
+    except JsonRefusedError as exc:
+        raise UnusableOverrideError(f"with these values the override {exc}; nothing is written") from None
+    return text
 
 
 def _client(settings: Settings) -> Any:

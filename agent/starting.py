@@ -12,13 +12,13 @@ import aiohttp
 from livekit import api
 from redis.exceptions import RedisError
 
-from agent import occupancy, room, stores
+from agent import occupancy, room, stores, unreachable
 from agent.ending import CONFIG_REFUSED
 from agent.occupancy import Occupancy
+from agent.overriding import UnusableOverrideError, add_to_override
 from agent.settings import Settings, environment
 from config_store.compiled import CompiledBundles
 from config_store.dispatch import DispatchError, parse_dispatch
-from config_store.overrides import RedisOverrides, override_key
 from config_store.personas import MODALITY_PARTS
 from config_store.state import SessionState, has_ended, state_key
 from config_store.stored import Stored
@@ -81,7 +81,7 @@ class Started:
 
 async def start_session(settings: Settings, wanted: Wanted) -> Started:
     """
-    Write the override, create the room with the agent in it, wait until the agent came, make the token.
+    Add to the override, create the room with the agent in it, wait until the agent came, make the token.
 
     Calling again with the same session id makes no second agent: the room exists, and the claim holds. A room
     that was made before by somebody else gets the agent by a dispatch, and keeps its own timeouts.
@@ -104,7 +104,7 @@ async def start_session(settings: Settings, wanted: Wanted) -> Started:
         found = await state.read()
         _refuse_elsewhere(found, name)
         if wanted.overrides and not found:  # what a live session is was settled when it began
-            await RedisOverrides(client).write(override_key(session_id), wanted.overrides)
+            await add_to_override(client, session_id, wanted.overrides)
         async with api.LiveKitAPI(url, key, secret) as lkapi:
             existed = await room.exists(lkapi, name)
             await lkapi.room.create_room(_room_request(settings, name, metadata, wanted))
@@ -124,8 +124,10 @@ async def start_session(settings: Settings, wanted: Wanted) -> Started:
         raise NotStartedError(
             f"LiveKit does not answer at {url} ({type(exc).__name__}); check LIVEKIT_URL", code="livekit"
         ) from None
+    except UnusableOverrideError as exc:
+        raise NotStartedError(str(exc), code="usage") from None
     except (RedisError, OSError) as exc:
-        raise NotStartedError(f"Redis does not answer: {type(exc).__name__}", code="redis") from None
+        raise NotStartedError(unreachable.of_redis(exc), code="redis") from None
     except api.TwirpError as exc:
         raise NotStartedError(f"LiveKit refused: {exc.code}", code="livekit") from None
     finally:

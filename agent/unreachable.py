@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Iterator
 
 import aiohttp
-from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
+from redis.exceptions import AuthenticationError, NoPermissionError, ReadOnlyError, ResponseError
 
 
 def reason(exc: BaseException) -> str:
@@ -18,6 +18,14 @@ def reason(exc: BaseException) -> str:
         if (words := _said(each)) is not None:
             return words
     return type(exc).__name__
+
+
+def of_redis(exc: BaseException) -> str:
+    """One line about a command that Redis did not carry out: it does not answer, or it refuses."""
+    if any(isinstance(each, ReadOnlyError) for each in _causes(exc)):
+        return "Redis takes no writes: it is a replica, as in a failover; try again, or check REDIS_URL"
+    does = "refuses" if isinstance(exc, ResponseError) else "does not answer"
+    return f"Redis {does} ({reason(exc)}); check REDIS_URL"
 
 
 def _said(exc: BaseException) -> str | None:

@@ -88,14 +88,15 @@ def read_layer(raw: Mapping[str, Any], origin: str, prompt: Prompt, *, may_choos
 
 
 def _choose(layer: Layer, key: str, value: Any) -> None:
-    if key == "preset" and (value is None or isinstance(value, str)):
+    if key == "preset" and (value is None or (isinstance(value, str) and value)):
         layer.preset = value
     elif key == "bundle" and isinstance(value, str) and is_bundle_name(value):
         layer.bundle = value
     elif key == "bundle":
         layer.say(key, "refused", "must be the name of a bundle", value)
     else:
-        layer.say(key, "refused", f"must be text or null, got {shape_of(value)}", value)
+        got = "empty text" if value == "" else shape_of(value)
+        layer.say(key, "refused", f"must be the id of a preset, or null, got {got}", value)
 
 
 def _variables(layer: Layer, value: Any) -> None:

@@ -157,6 +157,17 @@ class WrongType:
     """The answer of a key that holds something other than a string."""
 
 
+def _refusal(exc: BaseException | None) -> str | None:
+    """Why a server that was reached takes no connection, from the causes; None: nothing is known."""
+    while exc is not None:
+        if isinstance(exc, AuthenticationError):
+            return "it refused the user or password"
+        if isinstance(exc, ResponseError) and "DB index" in str(exc):
+            return "it has no database of this number"
+        exc = exc.__cause__ or exc.__context__
+    return None
+
+
 async def _within(deadline: float, call: Callable[[], Awaitable[Any]]) -> Any:
     """
     One call to Redis before the deadline.
@@ -175,13 +186,14 @@ async def _within(deadline: float, call: Callable[[], Awaitable[Any]]) -> Any:
                     return await call()
                 except BusyLoadingError:
                     await asyncio.sleep(_LONGEST_WAIT)
-                except AuthenticationError:
-                    raise StoreUnavailableError("Redis", "it refused the user or password") from None
                 except ResponseError as exc:
                     if str(exc).startswith("WRONGTYPE") or "WRONGTYPE" in str(exc):
                         return WrongType()
-                    raise StoreUnavailableError("Redis", f"it answered {str(exc).split(' ')[0]}") from None
+                    cause = _refusal(exc) or f"it answered {str(exc).split(' ')[0]}"
+                    raise StoreUnavailableError("Redis", cause) from None
                 except (ConnectionError, OSError) as exc:
+                    if (refusal := _refusal(exc)) is not None:
+                        raise StoreUnavailableError("Redis", refusal) from None
                     failures += 1
                     if failures > 1:
                         cause = f"the connection failed ({type(exc).__name__})"

@@ -66,9 +66,9 @@ def live_store(settings: Settings) -> Iterator["redis.Redis | None"]:
     try:
         yield client
     except redis.RedisError as exc:
-        from agent.unreachable import reason
+        from agent.unreachable import of_redis
 
-        fail(f"Redis does not answer ({reason(exc)}); check REDIS_URL", code="redis", exit=FAILED)
+        fail(of_redis(exc), code="redis", exit=FAILED)
     finally:
         client.close()
 

@@ -220,6 +220,6 @@ def _redis_answering() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as exc:
-        from agent.unreachable import reason
+        from agent.unreachable import of_redis
 
-        fail(f"Redis does not answer ({reason(exc)}); check REDIS_URL", code="redis", exit=FAILED)
+        fail(of_redis(exc), code="redis", exit=FAILED)

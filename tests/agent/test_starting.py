@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from agent.services.livekit_server import LiveKitServer
 from agent.services.ports import free_ports
 from agent.settings import Settings
 from agent.starting import NotStartedError, Wanted, publishable, start_session
+from config_store.overrides import override_key
 from config_store.state import SessionState, state_key
 
 _names = itertools.count()
@@ -25,6 +27,7 @@ class Here:
     def __init__(self, server: LiveKitServer, client: Any, settings: Settings) -> None:
         self.session_id = f"starting-{next(_names)}"
         self.settings = settings
+        self.redis = client
         self.state = SessionState(client, state_key(self.session_id, self.session_id))
         self.lkapi = api.LiveKitAPI(server.url, server.api_key, server.api_secret)
 
@@ -75,6 +78,17 @@ async def test_a_session_that_is_taken_at_once_is_asked_for_once(here: Here) -> 
     _, dispatches = await here.start(here.take_at(1))
 
     assert dispatches == 1
+
+
+async def test_starting_adds_to_the_override_that_an_application_wrote(here: Here) -> None:
+    """Values that were written before the start stay, but for those that the start gives."""
+    key = override_key(here.session_id)
+    await here.redis.set(key, '{"voice_tuning": {"pace": 1.1, "pitch": 0.1}, "rev": 4}')
+    wanted = Wanted(here.session_id, overrides={"voice_tuning": {"pace": 1.3}})
+    await asyncio.gather(start_session(here.settings, wanted), here.take_at(1))
+
+    there = json.loads(await here.redis.get(key))
+    assert there == {"voice_tuning": {"pace": 1.3, "pitch": 0.1}, "rev": 4}
 
 
 async def test_a_session_that_nobody_took_is_asked_for_once_more(here: Here) -> None:

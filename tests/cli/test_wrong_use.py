@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import redis
 
 from agent.cli import run
 from agent.services.ports import free_ports
+from tests.config_store.servers import Server
 
 
 class Ended(NamedTuple):
@@ -116,6 +118,17 @@ def test_redis_away_is_one_line(
     assert "hunter2" not in ended.stderr
     ended = agent(*words, "--json")
     assert (ended.status, json.loads(ended.stderr)["error"]["code"]) == (1, "redis")
+
+
+def test_a_replica_is_told_as_one(agent: Agent, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A Redis that takes no writes, as in a failover, is not one that does not answer."""
+    with Server(tmp_path) as server, redis.Redis(port=server.port) as client:
+        client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        monkeypatch.setenv("REDIS_URL", f"redis://127.0.0.1:{server.port}/0")
+        ended = agent("session", "override", "s-1", "--set", "voice_tuning.pace=1.2")
+
+    assert (ended.status, ended.stderr.count("\n")) == (1, 1)
+    assert ended.stderr.startswith("error: Redis takes no writes: it is a replica")
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,15 @@ async def test_a_socket(valkey_url: str) -> None:
     await works(valkey_url)
 
 
+async def test_a_database_that_is_not_there(valkey_url: str, locked: Server) -> None:
+    """Through a socket too the cause is the one that the server named, and no connection that failed."""
+    for url in (f"{valkey_url}?db=9999", f"redis://:{QUOTED}@127.0.0.1:{locked.port}/9999"):
+        client = open_async(url, 5)
+        with pytest.raises(StoreUnavailableError, match="it has no database of this number"):
+            await read(client)
+        await client.aclose()
+
+
 async def test_a_password(locked: Server) -> None:
     """A password with special characters opens; none, or a wrong one, is told as refused, and not shown."""
     await works(f"redis://:{QUOTED}@127.0.0.1:{locked.port}/0")

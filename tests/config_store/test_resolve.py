@@ -433,6 +433,19 @@ async def test_a_broken_override_is_a_verdict(bundles: Bundles) -> None:
         await bundles.resolve(bundle="strict", override=broken)
 
 
+async def test_an_empty_preset_in_an_override_is_none_asked_for(bundles: Bundles) -> None:
+    """Like an empty bundle: a verdict, and the user's default counts; it does not end the call."""
+    bundles.write({"main": BASIC})
+    found = await bundles.resolve(
+        bundle="main", user_id="u", override={"preset": ""}, presets=Presets(preset())
+    )
+
+    assert found.preset == "p-1"
+    assert [(v.path, v.verdict, v.reason) for v in found.verdicts if v.path == "preset"] == [
+        ("preset", "refused", "must be the id of a preset, or null, got empty text")
+    ]
+
+
 async def test_the_result_travels(bundles: Bundles) -> None:
     """What is resolved is frozen, equal after pickling and after JSON, and its repr shows no value."""
     bundles.environ["SECRET"] = "hush-hush"
