@@ -99,11 +99,16 @@ def load_routes(
         return Routes(), problems
     part = Part("routes", file, "", source, root, (), ())
     at = Composed("routes", root, (part,), {}, ())
+    unknown = _unknown(at, root, startable)
     try:
-        routes = Routes.model_validate(root.plain())
+        return Routes.model_validate(root.plain()), tuple(unknown)
     except ValidationError as exc:
-        return Routes(), tuple(_problem(at, root, dict(error)) for error in exc.errors(include_url=False))
-    return routes, tuple(_unknown(at, root, routes, startable))
+        wrong = [_problem(at, root, dict(error)) for error in exc.errors(include_url=False)]
+    return Routes(), tuple(sorted(wrong + unknown, key=_place))
+
+
+def _place(problem: Problem) -> tuple[int, int]:
+    return (problem.span.line, problem.span.column) if problem.span is not None else (0, 0)
 
 
 def _problem(at: Composed, root: Node, error: dict[str, Any]) -> Problem:
@@ -120,17 +125,18 @@ def _problem(at: Composed, root: Node, error: dict[str, Any]) -> Problem:
     return at.problem(f"{dotted(path)} {what}{got(node, '')}", node.span)
 
 
-def _unknown(at: Composed, root: Node, routes: Routes, startable: Mapping[str, bool]) -> list[Problem]:
+def _unknown(at: Composed, root: Node, startable: Mapping[str, bool]) -> list[Problem]:
+    """Rules that name no bundle that can serve; those whose form is wrong are looked at too."""
+    rules = root.at(("routes",))
     problems = []
-    for number, route in enumerate(routes.routes):
+    for number in range(len(rules.value) if rules is not None and isinstance(rules.value, list) else 0):
         node = root.at(("routes", number, "bundle"))
-        span = node.span if node is not None else root.span
-        source = (
-            node.source if node is not None else None
-        )  # of a value of the environment, which is not shown
-        if route.bundle not in startable:
-            near = suggestion(route.bundle, startable) if source is None else ""
-            problems.append(at.problem(f"no bundle '{source or route.bundle}'{near}", span))
-        elif not startable[route.bundle]:
-            problems.append(at.problem(f"'{source or route.bundle}' is partial: it has no agents", span))
+        if node is None or not isinstance(node.value, str):
+            continue
+        name = node.source or node.value  # a value of the environment is not shown
+        if node.value not in startable:
+            near = suggestion(node.value, startable) if node.source is None else ""
+            problems.append(at.problem(f"no bundle '{name}'{near}", node.span))
+        elif not startable[node.value]:
+            problems.append(at.problem(f"'{name}' is partial: it has no agents", node.span))
     return problems

@@ -248,7 +248,7 @@ def test_a_folder_that_is_away(bundles: Bundles, compiler: Compiler, how: str) -
 
 
 def test_broken_routes_keep_the_last_good_rules(bundles: Bundles, compiler: Compiler) -> None:
-    """A broken routes.yaml is reported with its place, and the rules that were good apply."""
+    """A broken routes.yaml is reported, all of it with places, and the rules that were good apply."""
     bundles.write({"main": BASIC, "part": "name: x\n", "routes": "routes: [{room: '*', bundle: main}]\n"})
     compiler.run()
     broken = "routes:\n  - {rom: x, bundle: mian}\n  - {room: 3}\n  - {room: x, bundle: part}\n"
@@ -259,7 +259,9 @@ def test_broken_routes_keep_the_last_good_rules(bundles: Bundles, compiler: Comp
     assert report is not None
     assert report.routes_problem is not None
     assert "bundles/routes.yaml:2:6: unknown key 'rom'; did you mean 'room'?" in report.routes_problem
+    assert "bundles/routes.yaml:2:22: no bundle 'mian'; did you mean 'main'?" in report.routes_problem
     assert "bundles/routes.yaml:3:5: a route lacks the key 'bundle'" in report.routes_problem
+    assert "bundles/routes.yaml:4:23: 'part' is partial: it has no agents" in report.routes_problem
     assert [route.bundle for route in CompiledBundles(bundles.out).routes().routes] == ["main"]
 
     bundles.write({"routes": "routes:\n  - {room: x, bundle: mian}\n  - {room: x, bundle: part}\n"})
