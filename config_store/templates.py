@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from config_store.schema import AgentConfig, Generate, SessionConfig
+from config_store.schema import AgentConfig, Generate, SessionConfig, ToolConfig
 from config_store.section import NAME
 from config_store.span import Path
 
@@ -51,6 +51,7 @@ def is_template(path: Path) -> bool:
             | ("agents", _, "instructions" | "greeting")
             | ("agents", _, "greeting", "generate")
             | ("idle_prompts" | "max_duration_warnings", _, "say")
+            | ("agents", _, "tools", _, "say")
         ):
             return True
     return False
@@ -75,6 +76,9 @@ def texts_of(config: SessionConfig) -> Iterator[tuple[Path, str]]:
             yield ("agents", name, "greeting", "generate"), greeting.generate
         elif greeting is not None:
             yield ("agents", name, "greeting"), greeting
+        for number, tool in enumerate(agent.tools):
+            if isinstance(tool, ToolConfig) and tool.say is not None:
+                yield ("agents", name, "tools", number, "say"), tool.say
 
 
 def rendered(config: SessionConfig, variables: Mapping[str, str]) -> SessionConfig:
@@ -107,12 +111,15 @@ def rendered(config: SessionConfig, variables: Mapping[str, str]) -> SessionConf
 
 def _agent(agent: AgentConfig, done: Callable[[str | None, int], str | None]) -> AgentConfig:
     greeting = agent.greeting
-    said = greeting.generate if isinstance(greeting, Generate) else greeting
-    if "{{" not in agent.instructions and "{{" not in (said or ""):
-        return agent
     if isinstance(greeting, Generate):
         new: Any = Generate(generate=done(greeting.generate, LONGEST_PROMPT) or greeting.generate)
     else:
         new = done(greeting, LONGEST_WORDS)
+    tools = (
+        tool.model_copy(update={"say": done(tool.say, LONGEST_WORDS)})
+        if isinstance(tool, ToolConfig)
+        else tool
+        for tool in agent.tools
+    )
     instructions = done(agent.instructions, LONGEST_INSTRUCTIONS)
-    return agent.model_copy(update={"instructions": instructions, "greeting": new})
+    return agent.model_copy(update={"instructions": instructions, "greeting": new, "tools": tuple(tools)})

@@ -446,6 +446,22 @@ async def test_an_empty_preset_in_an_override_is_none_asked_for(bundles: Bundles
     ]
 
 
+async def test_what_a_tool_says_is_a_template(bundles: Bundles) -> None:
+    """What a tool says names the user like a greeting does, also in a later attempt."""
+    tools = "tools: [end_call, {name: set_panel, say: 'Look, {{n}}.'}], panels: [p]"
+    bundles.write(
+        {
+            "base": BASIC,
+            "main": f"include: [base]\nagents: {{desk: {{{tools}}}}}\nvariables: {{n: {{default: you}}}}\n",
+        }
+    )
+    found = await bundles.resolve(bundle="main", variables={"n": "Bo"})
+    later = Resolved.from_json(found.to_json(), bundles.environ)
+
+    for resolved in (found, later):
+        assert [tool.say for tool in resolved.config.agents["desk"].tool_configs] == [None, "Look, Bo."]
+
+
 async def test_the_result_travels(bundles: Bundles) -> None:
     """What is resolved is frozen, equal after pickling and after JSON, and its repr shows no value."""
     bundles.environ["SECRET"] = "hush-hush"
