@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from config_store.dispatch import Dispatch, NotGiven
+from config_store.dispatch import KEYS, Dispatch, NotGiven
 from config_store.errors import (
     BundleNotFoundError,
     ConfigRefused,
@@ -15,6 +15,7 @@ from config_store.errors import (
 )
 from config_store.layer import Layer, Prompt, read_layer
 from config_store.merge import lay_plain
+from config_store.names import suggestion
 from config_store.overrides import OverrideReader
 from config_store.preset import Preset, PresetReader
 from config_store.provenance import Provenance
@@ -124,7 +125,7 @@ def _dispatch_layer(dispatch: Dispatch, prompt: Prompt) -> Layer:
             below, dispatch.metadata, "dispatch", Provenance(), ("metadata",)
         )
     for key in dispatch.unknown:
-        layer.say(key[:100], "refused", "unknown key of the dispatch")
+        layer.say(key[:100], "refused", f"unknown key of the dispatch{suggestion(key[:100], KEYS)}")
     for key in dispatch.broken:
         layer.say(key, "refused", _SHAPES.get(key, "must be a map"))
     return layer

@@ -44,7 +44,7 @@ NOT_GIVEN: Final = NotGiven()
 
 SESSION_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 ORGANIZATION = SESSION_ID
-_KEYS = frozenset(
+KEYS = frozenset(
     {
         "session_id",
         "bundle",
@@ -125,7 +125,7 @@ def _dispatch(data: Mapping[str, Any]) -> Dispatch:
         overrides=_map(maps["overrides"]),
         overrides_rev=None if "overrides_rev" in broken else data.get("overrides_rev"),
         metadata=_map(maps["metadata"]),
-        unknown=tuple(sorted(set(data) - _KEYS)),
+        unknown=tuple(sorted(set(data) - KEYS)),
         broken=tuple(broken),
     )
 

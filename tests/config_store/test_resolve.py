@@ -433,6 +433,17 @@ async def test_a_broken_override_is_a_verdict(bundles: Bundles) -> None:
         await bundles.resolve(bundle="strict", override=broken)
 
 
+async def test_an_unknown_key_of_the_dispatch_names_the_one_that_was_meant(bundles: Bundles) -> None:
+    """A key in another spelling is a session without that key: the verdict says which one there is."""
+    bundles.write({"main": BASIC})
+    found = await bundles.resolve(parse_dispatch('{"bundle": "main", "sessionId": "s-1", "zzz": 1}'))
+
+    assert [(v.path, v.verdict, v.reason.split(",")[0]) for v in found.verdicts] == [
+        ("sessionId", "refused", "unknown key of the dispatch; did you mean 'session_id'?"),
+        ("zzz", "refused", "unknown key of the dispatch (has: bundle"),
+    ]
+
+
 async def test_an_empty_preset_in_an_override_is_none_asked_for(bundles: Bundles) -> None:
     """Like an empty bundle: a verdict, and the user's default counts; it does not end the call."""
     bundles.write({"main": BASIC})
