@@ -57,6 +57,7 @@ KEYS = frozenset(
         "metadata",
     }
 )
+"""The keys of the metadata, each optional."""
 MAX_BYTES = 64 * 1024
 _JSON_WORD = re.compile(r"true|false|null|[0-9.]+")
 """What is JSON though it could be a bundle's name: no bundle was meant."""

@@ -220,12 +220,26 @@ class Gate:
         agents = self.document.get("agents", {})
         if key == "initial_agent" and value not in agents:
             return f"no such agent; there are {', '.join(agents)}"
+        if key == "modality_profile" and value != "text_only":
+            return self._lacks_speech()
         if key == "instructions" and not str(value).strip():
             return "must not be empty"
         if key == "enabled_panels":
             offered = {panel for agent in agents.values() for panel in agent.get("panels", [])}
             if set(value) - offered:
                 return f"not offered by any agent; there are {', '.join(sorted(offered)) or 'none'}"
+        return None
+
+    def _lacks_speech(self) -> str | None:
+        """Models that a session with sound needs, and that a bundle which is held in writing may lack."""
+        session = self.document.get("models", {})
+        for name, agent in self.document.get("agents", {}).items():
+            own = agent.get("models", {})
+            if agent.get("class") or own.get("realtime") or session.get("realtime"):
+                continue
+            lacking = [kind for kind in ("stt", "tts") if not (own.get(kind) or session.get(kind))]
+            if lacking:
+                return f"agent {name} has no {' and no '.join(lacking)} model, which sound needs"
         return None
 
     def _at(self, path: Path) -> Any:

@@ -457,6 +457,29 @@ async def test_an_empty_preset_in_an_override_is_none_asked_for(bundles: Bundles
     ]
 
 
+async def test_a_session_in_writing_gets_sound_only_with_the_models_for_it(bundles: Bundles) -> None:
+    """An agent without a recognizer or a voice is not made to listen: it would be mute."""
+    agents = "agents: {a: {instructions: x}}\nmodality_profile: text_only\noverridable: [modality_profile]\n"
+    bundles.write(
+        {
+            "mute": f"{agents}models: {{llm: {{provider: near}}}}\n",
+            "half": f"{agents}models: {{llm: {{provider: near}}, stt: {{provider: near}}}}\n",
+            "full": f"include: [half]\n{agents}models: {{tts: {{provider: near}}}}\n",
+        }
+    )
+    found = {}
+    for name in ("mute", "half", "full"):
+        resolved = await bundles.resolve(bundle=name, override={"modality_profile": "audio_only"})
+        (verdict,) = resolved.verdicts
+        found[name] = (verdict.verdict, verdict.reason, resolved.config.modality_profile)
+
+    assert found == {
+        "mute": ("refused", "agent a has no stt and no tts model, which sound needs", "text_only"),
+        "half": ("refused", "agent a has no tts model, which sound needs", "text_only"),
+        "full": ("applied", "as asked", "audio_only"),
+    }
+
+
 async def test_what_a_tool_says_is_a_template(bundles: Bundles) -> None:
     """What a tool says names the user like a greeting does, also in a later attempt."""
     tools = "tools: [end_call, {name: set_panel, say: 'Look, {{n}}.'}], panels: [p]"
