@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from config_store.schema import AgentConfig, Generate, SessionConfig, ToolConfig
+from config_store.schema import AgentConfig, Generate, SessionConfig, ToolConfig, VoiceTuning
 from config_store.section import NAME
 from config_store.span import Path
 
@@ -52,6 +52,8 @@ def is_template(path: Path) -> bool:
             | ("agents", _, "greeting", "generate")
             | ("idle_prompts" | "max_duration_warnings", _, "say")
             | ("agents", _, "tools", _, "say")
+            | ("voice_tuning", "instructions")
+            | ("agents", _, "voice_tuning", "instructions")
         ):
             return True
     return False
@@ -63,6 +65,8 @@ def texts_of(config: SessionConfig) -> Iterator[tuple[Path, str]]:
         text = getattr(config, key)
         if isinstance(text, str):
             yield (key,), text
+    if config.voice_tuning.instructions is not None:
+        yield ("voice_tuning", "instructions"), config.voice_tuning.instructions
     for number, prompt in enumerate(config.idle_prompts):
         if prompt.say is not None:
             yield ("idle_prompts", number, "say"), prompt.say
@@ -76,6 +80,8 @@ def texts_of(config: SessionConfig) -> Iterator[tuple[Path, str]]:
             yield ("agents", name, "greeting", "generate"), greeting.generate
         elif greeting is not None:
             yield ("agents", name, "greeting"), greeting
+        if agent.voice_tuning.instructions is not None:
+            yield ("agents", name, "voice_tuning", "instructions"), agent.voice_tuning.instructions
         for number, tool in enumerate(agent.tools):
             if isinstance(tool, ToolConfig) and tool.say is not None:
                 yield ("agents", name, "tools", number, "say"), tool.say
@@ -102,6 +108,7 @@ def rendered(config: SessionConfig, variables: Mapping[str, str]) -> SessionConf
         "goodbye": done(config.goodbye) if isinstance(config.goodbye, str) else config.goodbye,
         "recovery": done(config.recovery),
         "last_words": done(config.last_words),
+        "voice_tuning": _tuning(config.voice_tuning, done),
         "idle_prompts": tuple(prompts),
         "max_duration_warnings": tuple(warnings),
         "agents": type(config.agents)(agents),
@@ -122,4 +129,16 @@ def _agent(agent: AgentConfig, done: Callable[[str | None, int], str | None]) ->
         for tool in agent.tools
     )
     instructions = done(agent.instructions, LONGEST_INSTRUCTIONS)
-    return agent.model_copy(update={"instructions": instructions, "greeting": new, "tools": tuple(tools)})
+    update = {
+        "instructions": instructions,
+        "greeting": new,
+        "tools": tuple(tools),
+        "voice_tuning": _tuning(agent.voice_tuning, done),
+    }
+    return agent.model_copy(update=update)
+
+
+def _tuning(tuning: VoiceTuning, done: Callable[[str | None, int], str | None]) -> VoiceTuning:
+    if tuning.instructions is None:
+        return tuning
+    return tuning.model_copy(update={"instructions": done(tuning.instructions, LONGEST_WORDS)})

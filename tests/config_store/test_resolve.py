@@ -480,20 +480,26 @@ async def test_a_session_in_writing_gets_sound_only_with_the_models_for_it(bundl
     }
 
 
-async def test_what_a_tool_says_is_a_template(bundles: Bundles) -> None:
-    """What a tool says names the user like a greeting does, also in a later attempt."""
+async def test_what_a_tool_says_and_how_a_voice_speaks_are_templates(bundles: Bundles) -> None:
+    """They have the values of variables like a greeting, also in a later attempt and from an override."""
     tools = "tools: [end_call, {name: set_panel, say: 'Look, {{n}}.'}], panels: [p]"
+    own = "voice_tuning: {instructions: 'Slowly for {{n}}.'}"
     bundles.write(
         {
             "base": BASIC,
-            "main": f"include: [base]\nagents: {{desk: {{{tools}}}}}\nvariables: {{n: {{default: you}}}}\n",
+            "main": f"include: [base]\nagents: {{desk: {{{tools}, {own}}}}}\n"
+            "variables: {n: {default: you}}\n",
         }
     )
-    found = await bundles.resolve(bundle="main", variables={"n": "Bo"})
+    override = {"voice_tuning": {"instructions": "Calmly for {{n}}."}}
+    found = await bundles.resolve(bundle="main", variables={"n": "Bo"}, override=override)
     later = Resolved.from_json(found.to_json(), bundles.environ)
 
     for resolved in (found, later):
-        assert [tool.say for tool in resolved.config.agents["desk"].tool_configs] == [None, "Look, Bo."]
+        desk = resolved.config.agents["desk"]
+        assert [tool.say for tool in desk.tool_configs] == [None, "Look, Bo."]
+        assert desk.voice_tuning.instructions == "Slowly for Bo."
+        assert resolved.config.voice_tuning.instructions == "Calmly for Bo."
 
 
 async def test_the_result_travels(bundles: Bundles) -> None:
