@@ -60,3 +60,11 @@ async def test_a_bundle_that_stays_broken_is_said_to_be(
     """Who saves a broken bundle without repairing it is told so again, and of that one only."""
     lines = await saved(folder / "bad.yaml", BROKEN + "# a try\n", caplog, "bundle bad")
     assert lines == ["bundle bad is not served"]
+
+
+async def test_a_bundle_that_stays_empty_is_said_to_be(
+    folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An editor empties a file before it writes: that alone is no mistake, but a file that is left so is."""
+    lines = await saved(folder / "good.yaml", "", caplog, "bundle good")
+    assert lines == ["bundle good is broken, its last good version is served"]
