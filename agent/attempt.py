@@ -9,6 +9,7 @@ from typing import Any
 import redis.asyncio
 from livekit.agents import JobContext
 
+from agent import logs
 from agent import settings as process_settings
 from agent.confidential import guard_stderr, secrets_of
 from agent.ending import SUPERSEDED, End
@@ -96,7 +97,7 @@ class Attempt:
         """The config is known: journal it, and freeze it in the state for later attempts."""
         self._resolved = resolved
         self.user_id = resolved.user_id or self.user_id
-        self.log_fields |= {"bundle": resolved.bundle, "digest": resolved.digest[:15]}
+        self.log_fields |= {"bundle": resolved.bundle, "digest": resolved.digest[: logs.DIGEST_SHOWN]}
         self.trace.note(bundle=resolved.bundle, digest=resolved.digest)
         self._ctx.log_context_fields = {**self._ctx.log_context_fields, **self.log_fields}
         self.lease.enlist_soon()
@@ -123,7 +124,7 @@ class Attempt:
     async def revised(self, amendment: Amendment, command_id: str, answers: list[dict[str, Any]]) -> None:
         """The config was changed: journal it, freeze it anew for later attempts, and answer who asked."""
         self._resolved = amendment.resolved
-        self.log_fields |= {"digest": amendment.resolved.digest[:15]}
+        self.log_fields |= {"digest": amendment.resolved.digest[: logs.DIGEST_SHOWN]}
         self._ctx.log_context_fields = {**self._ctx.log_context_fields, **self.log_fields}
         self.journal.append(
             "revision",

@@ -18,6 +18,9 @@ from agent.settings import Settings
 MOST_JOBS = 1000
 """Jobs whose session is remembered; the oldest is forgotten for a new one."""
 
+DIGEST_SHOWN = len("sha256:") + 8
+"""Characters of a digest that a log line has."""
+
 _ABOUT: ContextVar[Mapping[str, str]] = ContextVar("about", default=MappingProxyType({}))
 
 _TEXT = "%(asctime)s %(levelname)-7s %(name)s  %(message)s"

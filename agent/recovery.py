@@ -10,11 +10,12 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from livekit import api
+from livekit.protocol.agent import Job
 
-from agent import room
+from agent import logs, room
 from agent.ending import CRASHED
 from agent.people import agent_identity, people_of
 from agent.settings import Settings, environment
@@ -36,8 +37,6 @@ LOOK_SECONDS = 0.05
 """Time between two looks at whether somebody took it."""
 USER_LOOK_SECONDS = 0.5
 """Time between two looks at whether the user is there."""
-DIGEST_SHOWN = len("sha256:") + 8
-"""Characters of a digest that a log line has, as in those of a job."""
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +51,11 @@ class DeadJob:
     """The participant it was, which LiveKit shows for about 20 s more."""
     agent_name: str
     metadata: str
+
+    @classmethod
+    def of(cls, job: Job) -> Self:
+        """From LiveKit's description of the job; its participant has the name that `Admission` gives it."""
+        return cls(job.id, job.room.name, agent_identity(job.id), job.agent_name, job.metadata)
 
 
 def dead_job_of(found: Mapping[str, str]) -> DeadJob | None:
@@ -252,7 +256,7 @@ def log_fields(found: Mapping[str, str]) -> dict[str, str]:
     if found.get("bundle"):
         fields["bundle"] = found["bundle"]
     with contextlib.suppress(ValueError, KeyError, TypeError):  # what is in Redis may be of another release
-        fields["digest"] = json.loads(found["config"])["digest"][:DIGEST_SHOWN]
+        fields["digest"] = json.loads(found["config"])["digest"][: logs.DIGEST_SHOWN]
     return fields
 
 

@@ -27,7 +27,6 @@ from agent.health import Health
 from agent.heartbeat import Heartbeat
 from agent.job import run_session
 from agent.judging import Judge
-from agent.people import agent_identity
 from agent.recovery import DeadJob
 from agent.reduction import reduce_job
 from agent.session import GOODBYE_SECONDS
@@ -135,26 +134,12 @@ class Worker:
         running = process.running_job
         if running is None or self._judge is None:
             return
-        dead = DeadJob(
-            job_id=running.job.id,
-            room=running.job.room.name,
-            identity=running.accept_arguments.identity,
-            agent_name=running.job.agent_name,
-            metadata=running.job.metadata,
-        )
-        self._background(self._judge_dead(dead))
+        self._background(self._judge_dead(DeadJob.of(running.job)))
 
     def _give_back(self, request: JobRequest) -> None:
         """A job that was taken and has no process: its session is dispatched again, or has its record."""
-        logger.error("a job that was taken has no process; it is given back", extra={"job": request.id})
-        dead = DeadJob(
-            job_id=request.id,
-            room=request.room.name,
-            identity=agent_identity(request.id),
-            agent_name=request.agent_name,
-            metadata=request.job.metadata,
-        )
-        self._background(self._judge_dead(dead))
+        logger.error("a job that was taken has no process; it is given back", extra={"job_id": request.id})
+        self._background(self._judge_dead(DeadJob.of(request.job)))
 
     async def _judge_dead(self, dead: DeadJob) -> None:
         assert self._judge is not None

@@ -11,6 +11,8 @@ from typing import Any, cast
 
 import pytest
 from livekit.agents import AssignmentTimeoutError
+from livekit.protocol.agent import Job
+from livekit.protocol.models import Room
 from prometheus_client import REGISTRY
 from pydantic import SecretStr
 from sqlalchemy import create_engine
@@ -105,9 +107,8 @@ class Offer:
 
     def __init__(self, number: int) -> None:
         self.id = f"AJ_{number}"
-        self.room = SimpleNamespace(name=f"room-{number}")
-        self.agent_name = "agent"
-        self.job = SimpleNamespace(metadata="")
+        self.job = Job(id=self.id, room=Room(name=f"room-{number}"), agent_name="agent")
+        self.room = self.job.room
         self.answer: object = None
 
     async def accept(self, *, identity: str) -> None:
