@@ -39,7 +39,7 @@ class Segment:
     id: str
     agent: str
     created_at: float
-    """When it was planned; this and the two below in seconds of `time.monotonic`."""
+    """When it was planned; this and the two below in seconds of `time.monotonic`, as loops count."""
     text: str = ""
     """What was planned to be said, as far as it is known."""
     audio_seconds: float = 0.0
@@ -47,8 +47,7 @@ class Segment:
     complete: bool = False
     """Whether all audio has been made."""
     started: float | None = None
-    """When playing began, on the session's monotonic clock."""
-    started_at: float | None = None
+    """When playing began."""
     ended_at: float | None = None
     played_seconds: float | None = None
     """How much was played, once that is over."""
@@ -114,7 +113,7 @@ class Heard:
         ) is None:
             segment = next((s for s in self.segments if s.started is None), None)
         if segment is not None:
-            segment.started, segment.started_at = now, time.monotonic()
+            segment.started = now
             segment.to_nobody = to_nobody
 
     def playback_finished(self, position: float, *, interrupted: bool) -> None:

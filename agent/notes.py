@@ -179,7 +179,7 @@ class Notes:
         return segment.text if self._is_in_writing else segment.words(self._loop.time())
 
     def _append_agent(self, segment: Segment, text: str, part: str, *, final: bool) -> None:
-        started = segment.started_at or segment.created_at
+        started = segment.created_at if segment.started is None else segment.started
         self._journal.append(
             "agent",
             speech_id=segment.id,

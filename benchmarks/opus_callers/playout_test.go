@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// packets are what comes of one track: speech unless the size says otherwise.
+// arrival is one packet of a track: speech, unless its size says otherwise.
 type arrival struct {
 	sequence uint16
 	frame    uint32 // of 20 ms, counted from the first
