@@ -8,9 +8,10 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from agent.cli.output import fail, one_line, plain, print_json
+from agent.cli.output import fail, print_json
 from agent.cli.record_options import Chosen, Json, Organization, SessionId, User, choosing
 from agent.cli.records import local_time, owner_of, records
+from agent.plain_text import one_line, plain
 from agent.settings import load as load_settings
 from agent.transcripts import history
 from agent.transcripts.export import as_text

@@ -7,13 +7,12 @@ from typing import Any, NoReturn
 
 import typer
 
+from agent.plain_text import one_line
+
 WRONG_USE = 2
 """Exit status: the caller got something wrong (usage, unknown id, invalid bundle)."""
 FAILED = 1
 """Exit status: something failed that the caller asked for rightly."""
-
-_CONTROLS = dict.fromkeys([*range(9), *range(11, 32), *range(127, 160)], "\ufffd")
-"""Control characters but for the tab and the end of a line."""
 
 _json_wanted: contextvars.ContextVar[bool] = contextvars.ContextVar("json_wanted", default=False)
 
@@ -22,16 +21,6 @@ def want_json(value: bool) -> bool:
     """Remember that this command answers in JSON; use it as the callback of `--json`."""
     _json_wanted.set(value)
     return value
-
-
-def plain(text: str) -> str:
-    """Text of others for a terminal: what would command it (escape sequences, bells) shows as a sign."""
-    return text.translate(_CONTROLS)
-
-
-def one_line(text: str) -> str:
-    """`plain` for a text that stands among others in a line: its own ends of lines are spaces."""
-    return plain(" ".join(text.splitlines()))
 
 
 def print_json(value: Any) -> None:

@@ -9,7 +9,8 @@ import typer
 
 from agent import settings as process_settings
 from agent.cli.explained import nested, verdict_lines
-from agent.cli.output import FAILED, WRONG_USE, fail, one_line, print_json, want_json
+from agent.cli.output import FAILED, WRONG_USE, fail, print_json, want_json
+from agent.plain_text import one_line
 from agent.settings import Settings
 
 app = typer.Typer(no_args_is_help=True)

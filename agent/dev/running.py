@@ -11,12 +11,12 @@ from typing import Any, Self
 import typer
 from aiohttp import web
 
-from agent.cli.output import one_line
 from agent.demo.stage import bundles_folder
 from agent.dev.backend import Backend
 from agent.dev.edits import python_edits
 from agent.dev.page import make_page
 from agent.dev.watching import watch
+from agent.plain_text import one_line
 from agent.services.livekit_server import LiveKitServer
 from agent.services.ports import LOOPBACK, free_ports, is_listening
 from agent.services.valkey import EmbeddedValkey
