@@ -26,6 +26,10 @@ from config_store.routes import load_routes
 
 _CLOCK_TICK_NS = 50_000_000
 """Longer than a tick of any file system's clock: two changes within one tick have the same time."""
+_SAVING_SECONDS = 0.2
+"""How long an empty file is taken for one that is being saved: editors empty it, then write it."""
+_PUT_OFF: Signature = (0, 0, 0, -1)
+"""In the place of a signature that no file has, so that the next look takes the file as changed again."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Compiler:
     _listing: dict[str, Signature] = field(default_factory=dict)
     _names: frozenset[str] = frozenset()
     _fresh: dict[str, str | None] = field(default_factory=dict)
+    _empty_since: dict[str, float] = field(default_factory=dict)
 
     def run(self) -> CompileReport:
         """
@@ -101,6 +106,8 @@ class Compiler:
         """
         Compile what changed in the folder and what it concerns, and nothing else.
 
+        A file that is found empty is being saved, or so it is taken at first: see `is_waiting`.
+
         Args:
             paths: The files that changed, where somebody knows; None: everything is looked at.
 
@@ -109,6 +116,7 @@ class Compiler:
         """
         files = self.folder.plain_files(paths) if paths is not None and self._listing else None
         touched = self._look() if files is None else self._look_at(files)
+        touched -= self._being_saved(touched)
         if not touched:
             return None
         if not self._names or not self.outcomes:
@@ -125,6 +133,11 @@ class Compiler:
         if any(path.startswith(f"{PROMPTS}/") for path in touched):
             self._prompts()
         return self._finish(changed, concerned)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a file was found empty just now: look again soon, it may be meant to be."""
+        return bool(self._empty_since)
 
     def forget(self) -> None:
         """Take everything as changed at the next look, because it could not be published."""
@@ -156,6 +169,21 @@ class Compiler:
             self._names = _bundles(self._listing)
         self._remember_fresh({path: self._listing[path] for path in now if path in self._listing})
         return touched
+
+    def _being_saved(self, touched: Iterable[str]) -> set[str]:
+        """Those of the changed files that have been empty for so short a time that their words may come."""
+        found = set()
+        now = time.monotonic()
+        for path in touched:
+            signature = self.folder.signature(path)
+            if signature is None or signature[1] > 0:
+                self._empty_since.pop(path, None)
+            elif now - self._empty_since.setdefault(path, now) < _SAVING_SECONDS:
+                self._listing[path] = _PUT_OFF
+                found.add(path)
+            else:
+                del self._empty_since[path]
+        return found
 
     def _changed_at_once(self, paths: Iterable[str]) -> set[str]:
         """Files that were looked at so soon after a change that the next one may have left no other trace."""

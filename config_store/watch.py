@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import inspect
 import logging
-import stat
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 
@@ -80,12 +79,8 @@ async def _follow(look: _Look, ended: asyncio.Event, identity: tuple[int, int]) 
         if paths:
             # a new folder is watched only once it was seen; what is saved in it before tells nobody
             is_look_due = is_look_due or folder.plain_files(paths) is None
-            if any(map(_is_empty, paths)):
-                # emptied to be written anew, as editors do: its words come with the next event, or with none
-                is_look_due = True
-            else:
-                await look.at(paths)
-        elif is_look_due or look.is_overdue():
+            await look.at(paths)
+        elif is_look_due or look.compiler.is_waiting or look.is_overdue():
             is_look_due = False
             await look.at_all()
 
@@ -127,14 +122,6 @@ class _Look:
         answer = self._on_report(found)
         if inspect.isawaitable(answer):
             await answer
-
-
-def _is_empty(path: Path) -> bool:
-    try:
-        found = path.stat()
-    except OSError:
-        return False
-    return stat.S_ISREG(found.st_mode) and found.st_size == 0
 
 
 def _identity(root: Path) -> tuple[int, int] | None:

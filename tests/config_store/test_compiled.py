@@ -209,6 +209,23 @@ def test_a_missing_include_that_comes_is_seen(bundles: Bundles, compiler: Compil
     assert tuple(report.served_last_good) == ("main",)
 
 
+def test_a_file_found_empty_is_waited_for(bundles: Bundles, compiler: Compiler) -> None:
+    """An editor empties a file before it writes: whichever look sees it so, no bundle is taken for empty."""
+    bundles.write({"main": BASIC})
+    compiler.run()
+
+    for looked_at in (None, [bundles.root / "main.yaml"]):
+        bundles.write({"main": ""})
+        assert compiler.refresh(looked_at) is None
+        assert compiler.is_waiting
+
+        bundles.write({"main": BASIC.replace("Hello.", "Good day.")})
+        report = compiler.refresh(looked_at)
+        assert report is not None
+        assert (report.compiled, report.served_last_good) == (("main",), {})
+        assert not compiler.is_waiting
+
+
 def test_a_deleted_bundle_goes(bundles: Bundles, compiler: Compiler) -> None:
     """A bundle whose file is deleted is no longer served; after a restart neither."""
     bundles.write({"main": BASIC, "gone": BASIC, "later": BASIC})
