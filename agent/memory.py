@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import sys
 
 _M_ARENA_MAX, _M_TRIM_THRESHOLD = -8, -1
 """From malloc.h."""
@@ -27,6 +28,18 @@ def keep_small() -> None:
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
         ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
+
+
+def forget_names() -> None:
+    """
+    Empty the interpreter's cache of names that were looked up; to be called before what calls do is tried.
+
+    For a process that forks others: a name that a call looks up takes the place of one from the imports, and
+    the reference that goes costs a private copy of the page around the older name, 0.4 MB for a call. From
+    Python 3.12 on the references of such names are not counted, and nothing is done.
+    """
+    if sys.version_info < (3, 12):
+        sys._clear_type_cache()
 
 
 def fill_holes() -> None:

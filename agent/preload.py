@@ -18,6 +18,8 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 signal.signal(signal.SIGINT, signal.SIG_IGN)
 signal.signal(signal.SIGUSR2, signal.SIG_IGN)
 
+import multiprocessing.popen_forkserver  # noqa: E402, F401 - else each job imports it
+
 import redis.asyncio  # noqa: E402, F401 - its import costs 0.3 s, which a call must not pay
 from livekit import local_inference  # noqa: E402
 

@@ -79,6 +79,7 @@ def rehearse(settings: Settings) -> None:
     Call it in the main thread of the fork server, before it forks.
     """
     started = time.monotonic()
+    memory.forget_names()
     level = logging.getLogger("livekit.agents").level
     logging.getLogger("livekit.agents").setLevel(logging.CRITICAL)
     try:

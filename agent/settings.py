@@ -5,6 +5,7 @@ A setting says how a worker runs (addresses, limits, folders). What a *session* 
 presets and overrides, never from here.
 """
 
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -291,13 +292,23 @@ def environment() -> Mapping[str, str]:
 
     A bundle may name any variable (`api_key_env: ACME_OPENAI_KEY`), so this is the whole environment.
     """
+    try:
+        found = Path(ENVIRONMENT_FILE).stat()
+    except OSError:
+        return dict(os.environ)
+    return {**_of_file(ENVIRONMENT_FILE, found.st_mtime_ns, found.st_size, found.st_ino), **os.environ}
+
+
+@functools.lru_cache(maxsize=1)
+def _of_file(path: str, *_signature: int) -> Mapping[str, str]:
+    """What a file adds, read again when it is another one: each job asks, and need not parse it."""
     from dotenv import dotenv_values
 
     try:
-        found = dotenv_values(ENVIRONMENT_FILE)
+        found = dotenv_values(path)
     except UnicodeDecodeError:
         raise _not_utf8() from None
-    return {**{name: value for name, value in found.items() if value is not None}, **os.environ}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _not_utf8() -> SettingsError:

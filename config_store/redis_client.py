@@ -15,9 +15,13 @@ import redis.asyncio.sentinel
 import redis.sentinel
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 from redis.retry import Retry
 
 from config_store.redis_url import SentinelUrl, parse_redis_url
+
+_DRIVER = DriverInfo()
+"""What each connection says of its client; redis-py itself reads its version from disk for every one."""
 
 
 def open_async(
@@ -97,6 +101,7 @@ def _options(
         "socket_timeout": seconds,
         "socket_connect_timeout": seconds if connect_seconds is None else connect_seconds,
         "retry": retry,
+        "driver_info": _DRIVER,
         "health_check_interval": 0,
         "decode_responses": decode_responses,
     }

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 from config_store.schema import Kind, ModelConfig
@@ -144,6 +145,7 @@ class Provider:
         return all(_found(package) for package in self.packages)
 
 
+@cache
 def _found(package: str) -> bool:
     try:
         return importlib.util.find_spec(package) is not None

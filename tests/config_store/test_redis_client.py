@@ -112,6 +112,16 @@ def test_a_url_that_cannot_be(url: str, cause: str) -> None:
         assert "\n" not in str(caught.value)
 
 
+async def test_a_connection_reads_nothing_from_disk(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """redis-py looks its own version up in its package for each connection: every call would pay for it."""
+
+    def refuse(_: str) -> str:
+        raise AssertionError("the package was read")
+
+    monkeypatch.setattr("importlib.metadata.version", refuse)
+    await works(valkey_url)
+
+
 async def test_a_socket(valkey_url: str) -> None:
     """A Unix socket is a URL like any other."""
     assert valkey_url.startswith("unix://")
