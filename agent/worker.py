@@ -85,12 +85,10 @@ class Worker:
 
     def _make_server(self) -> AgentServer:
         # `agent.preload` loads the weights that are used: those for ends of turns cost 240 MB per worker.
-        # One malloc arena: fewer private pages per job.
         pass_on(
             LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE="0",
-            MALLOC_ARENA_MAX="1",
-            MALLOC_TRIM_THRESHOLD_="131072",
-            TOKIO_WORKER_THREADS="1",  # of LiveKit's SDK in each job, which else takes one per core
+            **memory.small_environment(),  # of a fork server that has to be started anew
+            TOKIO_WORKER_THREADS="2",  # of LiveKit's SDK in each job, which else takes one per core
             LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS="0",  # a thread per job; a loop that stalls is the watchdog's
             REDIS_URL=self._settings.require_redis(),  # also the embedded Valkey's, for the rehearsal
             AGENT_PREWARM=",".join(sorted(self._bundles.providers())),

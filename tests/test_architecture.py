@@ -80,6 +80,12 @@ def test_imports_point_down(package: str) -> None:
             assert up == set(), f"{name} imports from above"
 
 
+def test_nothing_stands_above_the_commands() -> None:
+    """Commands use everything else; only they and the entry point import commands."""
+    users = {name for name, path in MODULES if any(is_in(i, "agent.cli") for i in imports(path))}
+    assert {name for name in users if not is_in(name, "agent.cli")} == {"agent.__main__"}
+
+
 def test_the_environment_is_read_in_one_place() -> None:
     """Only the settings read os.environ; everybody else is told."""
     readers = [

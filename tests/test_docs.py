@@ -153,7 +153,7 @@ def test_the_readmes_report_is_what_is_printed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", ["README.md", "docs/sessions.md"])
 def test_values_in_quotes_are_read_as_text(page: str) -> None:
     """The quoted examples of `--set` are what the text beside them says: text."""
-    from agent.cli.explained import nested
+    from agent.explained import nested
 
     given = re.findall(r"--set '([^']+)'", (ROOT / page).read_text())
     assert given

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from agent.cli.explained import Explained, lines_of, nested, verdict_lines
 from agent.cli.output import fail, print_json, want_json
+from agent.explained import Explained, lines_of, nested, verdict_lines
 from agent.plain_text import one_line
 from agent.providers import registry
 from agent.settings import Settings, environment, load

@@ -7,9 +7,9 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from agent.cli.explained import Explained
 from agent.cli.output import FAILED, fail
 from agent.cli.records import opened
+from agent.explained import Explained
 from agent.providers import registry
 from agent.running import find_session
 from agent.services.valkey import ValkeyError, connect_only

@@ -10,9 +10,9 @@ from typing import Annotated, Any, TypeVar
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
-from agent.cli.explained import nested
 from agent.cli.output import FAILED, fail, print_json, want_json
 from agent.cli.records import opened
+from agent.explained import nested
 from agent.plain_text import one_line
 from agent.settings import Settings, load
 from agent.transcripts.database import DatabaseTroubleError, trouble

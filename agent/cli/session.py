@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from agent import settings as process_settings
-from agent.cli.explained import nested, verdict_lines
 from agent.cli.output import FAILED, WRONG_USE, fail, print_json, want_json
+from agent.explained import nested, verdict_lines
 from agent.plain_text import one_line
 from agent.settings import Settings
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from agent.cli.explained import Explained, text_of
+from agent.explained import Explained, text_of
 from agent.settings import environment
 from config_store.state import SessionState, state_key
 from config_store.stored import Stored

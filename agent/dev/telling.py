@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from agent.cli.explained import text_of, verdict_lines
 from agent.dev.live import Live
+from agent.explained import text_of, verdict_lines
 
 
 def looked_at(live: Live, known: str | None, occasion: object) -> Iterator[str]:

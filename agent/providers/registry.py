@@ -259,12 +259,12 @@ def prewarm(names: Iterable[str]) -> None:
             except ImportError as exc:
                 logger.warning("provider %s cannot be imported: %s", name, exc)
         if name == "offline":
-            from agent.providers.offline import espeak, sphinx, voices
+            from agent.providers.offline import decoder, espeak, voices
 
             voices.languages()
             voices.variants()
             espeak.preload()
-            sphinx.preload()
+            decoder.preload()
 
 
 class Closable(Protocol):

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from agent.providers import registry
-from agent.providers.offline import sphinx
+from agent.providers.offline import decoder, sphinx
 from agent.providers.offline.espeak import EspeakTTS
+from agent.providers.offline.phrases import unknown_words
 from tests.providers.configs import session
 
 PHRASES = [
@@ -49,6 +50,23 @@ def test_words_outside_the_dictionary_are_named() -> None:
         registry.build_stt(config, None, {})
 
 
+def test_the_waiting_decoder_knows_what_its_dictionary_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call asks the decoder made before the fork which words it can hear; the file says the same."""
+    phrases, phones = ["call zorblatt", "gate 9", "it's fine"], {"Zorblatt": "Z AO R B L AE T"}
+    monkeypatch.setattr(decoder, "_spare", [])
+    from_file = unknown_words(phrases, {}), unknown_words(phrases, phones)
+    decoder.preload()
+    monkeypatch.setattr("pathlib.Path.read_bytes", None)
+    assert (
+        (unknown_words(phrases, {}), unknown_words(phrases, phones))
+        == from_file
+        == (
+            ["zorblatt", "9"],
+            ["9"],
+        )
+    )
+
+
 def test_a_list_is_needed() -> None:
     """Without phrases there is nothing to listen for, and the message says so."""
     with pytest.raises(registry.ProviderError, match=r"options\.phrases: is missing"):
@@ -58,6 +76,6 @@ def test_a_list_is_needed() -> None:
 async def test_building_and_preloading_start_no_thread() -> None:
     """A process may preload and build before it forks."""
     before = threading.active_count()
-    sphinx.preload()
+    decoder.preload()
     sphinx.SphinxSTT(phrases=PHRASES)
     assert threading.active_count() == before

@@ -9,7 +9,9 @@ lets go of it. The functions are those of pocketsphinx.h 5.1, found in the exten
 from __future__ import annotations
 
 import ctypes
+import threading
 import weakref
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
@@ -31,6 +33,39 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "ps_get_hyp": (_TEXT, _POINTER, _POINTER),
 }
 """Of each: what it answers, then what it takes."""
+
+_spare: list[Decoder] = []
+"""A decoder made before the fork; the first recognizer of each process takes its copy of it."""
+_spare_lock = threading.Lock()
+
+
+def preload() -> None:
+    """
+    Load the acoustic model and the dictionary once, for the processes that fork off afterwards.
+
+    They share the memory (about 28 MB each otherwise) and save 0.1 s. Starts no thread.
+    """
+    if not _spare:
+        _spare.append(Decoder())
+
+
+def take() -> Decoder:
+    """
+    The one that was made before the fork, or a new one.
+
+    Raises:
+        RuntimeError: The model cannot be loaded.
+    """
+    with _spare_lock:
+        if _spare:
+            return _spare.pop()
+    return Decoder()
+
+
+def known(words: Iterable[str]) -> set[str] | None:
+    """Which of these the decoder that was made before the fork can hear; None: it is gone."""
+    with _spare_lock:
+        return {word for word in words if _spare[0].knows(word)} if _spare else None
 
 
 class Decoder:

@@ -16,25 +16,12 @@ from livekit import rtc
 from livekit.agents import APIConnectOptions, LanguageCode, stt, utils
 from livekit.agents.types import NOT_GIVEN, NotGivenOr
 
-from agent.providers.offline.decoder import Decoder
+from agent.providers.offline.decoder import Decoder, take
 from agent.providers.offline.phrases import no_pronunciation, words_of
 
 RATE = 16000
 _SILENCE = bytes(2 * RATE * 3 // 10)
 """0.3 s around an utterance: the decoder needs some to find its first and last word."""
-
-_spare: list[Decoder] = []
-"""A decoder made before the fork; the first recognizer of each process takes its copy of it."""
-
-
-def preload() -> None:
-    """
-    Loads the acoustic model and the dictionary once, for the processes that fork off afterwards.
-
-    They share the memory (about 28 MB each otherwise) and save 0.1 s. Starts no thread.
-    """
-    if not _spare:
-        _spare.append(Decoder())
 
 
 class SphinxSTT(stt.STT[Any]):
@@ -105,7 +92,7 @@ class SphinxSTT(stt.STT[Any]):
 
     def _load(self) -> Decoder:
         if self._decoder is None:
-            decoder = _spare.pop() if _spare else Decoder()
+            decoder = take()
             for word, phones in self._pronunciations.items():
                 decoder.add_word(word.lower(), phones)
             unknown = [word for word in " ".join(self._phrases).split() if not decoder.knows(word)]
