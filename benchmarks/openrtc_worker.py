@@ -14,7 +14,7 @@ import types
 from livekit.agents import Agent
 from openrtc import AgentPool  # type: ignore[import-not-found,unused-ignore]
 
-from agent.providers.offline import espeak, sphinx
+from agent.providers.offline import decoder, espeak
 from agent.providers.offline.espeak import EspeakTTS
 from agent.providers.offline.rules_llm import RulesLLM
 from agent.providers.offline.sphinx import SphinxSTT
@@ -47,7 +47,7 @@ def main() -> None:
     """Serve until SIGTERM."""
     without_turn_detector()
     espeak.preload()
-    sphinx.preload()
+    decoder.preload()
     pool = AgentPool(
         default_stt=SphinxSTT(phrases=PHRASES),
         default_llm=RulesLLM(
