@@ -146,7 +146,7 @@ def load_lines(results: dict[str, Any]) -> list[Line]:
         ("memory of one more call", "MB", "per_call_mb", (0.75, 0.65)),
         ("CPU per call-minute", "s", "cpu_per_call_minute", (0.85, 0.75)),
     )
-    ready = [of(variant, "ready_seconds") for variant in ("bare", "ours")]
+    ready = of("bare", "ready_seconds"), of("ours", "ready_seconds")
     lines = [Line("start → registered", "s", *ready, "-", 1.0, runs)]
     for what, unit, field, limits in goals:
         for variant, limit in zip(("ours", "lean"), limits, strict=True):

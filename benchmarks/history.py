@@ -155,7 +155,7 @@ def run(engine: Engine, sessions: int, rounds: int, folder: Path) -> list[Point]
     def word() -> str:
         return f"word{chance.randrange(20_000)}"
 
-    def by(**filters: str) -> Callable[[], object]:
+    def by(**filters: Any) -> Callable[[], object]:
         return lambda: list_transcripts(engine, OPERATOR, Filters(**filters))
 
     def find(asked: str | None, owner: Owner = OPERATOR) -> Callable[[], object]:

@@ -46,7 +46,7 @@ def slow_disk() -> None:
         time.sleep(0.05 if random.random() < 0.1 else 0.005)
         return write(descriptor, content)
 
-    append_file.os = type("os", (), {**vars(os), "write": staticmethod(slow)})  # type: ignore[attr-defined]
+    append_file.os = type("os", (), {**vars(os), "write": staticmethod(slow)})  # type: ignore[attr-defined, assignment]
 
 
 async def turn_path(folder: Path, sessions: int, seconds: float) -> bool:

@@ -51,8 +51,8 @@ def python_of_openrtc() -> Path:
             "espeakng-loader",
             "pocketsphinx",
         ]
-        subprocess.run([*uv, "venv", "-q", "--clear", "--python", sys.executable, folder], check=True)
-        install = [*uv, "pip", "install", "-q", "--link-mode=copy", "--python", python, *wanted]
+        subprocess.run([*uv, "venv", "-q", "--clear", "--python", sys.executable, str(folder)], check=True)
+        install = [*uv, "pip", "install", "-q", "--link-mode=copy", "--python", str(python), *wanted]
         subprocess.run(install, check=True)
         (folder / "complete").touch()
     return python
@@ -77,7 +77,7 @@ def main() -> None:
         with Stage() as stage:
             steps = asyncio.run(capacity.run(stage, variants=VARIANTS, most=given.most, climbs=given.climbs))
     given.out.mkdir(parents=True, exist_ok=True)
-    measured = {"load": found, "capacity": steps, "machine": machine()}
+    measured: dict[str, Any] = {"load": found, "capacity": steps, "machine": machine()}
     (given.out / "peers.json").write_text(json.dumps(measured, indent=1) + "\n")
     for name, drawing in figures.plots(measured).items():
         (given.out / f"peers-{name}").write_text(drawing)

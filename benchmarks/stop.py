@@ -45,8 +45,8 @@ async def _stopped(stage: Stage, worker: RunningWorker, calls: int) -> dict[str,
         assert worker.process is not None
         told = time.monotonic()
         worker.process.send_signal(signal.SIGTERM)
-        (status, exited), *over = await asyncio.gather(
-            _exit(worker.process), *(_over(caller) for caller in callers)
+        (status, exited), over = await asyncio.gather(
+            _exit(worker.process), asyncio.gather(*(_over(caller) for caller in callers))
         )
         goodbyes = [sum(one.seconds for one in caller.hearing.utterances(told)) for caller in callers]
     finally:
