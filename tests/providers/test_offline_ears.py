@@ -57,14 +57,8 @@ def test_the_waiting_decoder_knows_what_its_dictionary_has(monkeypatch: pytest.M
     from_file = unknown_words(phrases, {}), unknown_words(phrases, phones)
     decoder.preload()
     monkeypatch.setattr("pathlib.Path.read_bytes", None)
-    assert (
-        (unknown_words(phrases, {}), unknown_words(phrases, phones))
-        == from_file
-        == (
-            ["zorblatt", "9"],
-            ["9"],
-        )
-    )
+    from_decoder = unknown_words(phrases, {}), unknown_words(phrases, phones)
+    assert from_decoder == from_file == (["zorblatt", "9"], ["9"])
 
 
 def test_a_list_is_needed() -> None:
